@@ -1,0 +1,49 @@
+# Everything runs in .venv, which is made when missing. `make demo` and `make test` are the two commands to know.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+# The tests are many small ones: two processes with one thread each finish sooner than one with two.
+TEST_PROCESSES ?= 2
+
+.PHONY: demo test check bench docs clean
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help:
+	@echo "make demo    train, measure and report on built-in faces (about 5 minutes on 2 cores)"
+	@echo "make test    all tests"
+	@echo "make check   ruff, pyright, import-linter, docs"
+	@echo "make bench   every benchmark, one table and one line of JSON each"
+	@echo "make docs    the documentation site, into site/"
+
+.venv/.run: pyproject.toml constraints.txt
+	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'vlrface needs Python 3.11 or newer: make PYTHON=python3.12 ...')"
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(PIP) -e ".[all]"
+	touch $@
+
+.venv/.dev: .venv/.run
+	$(PIP) -e ".[all,dev]"
+	touch $@
+
+demo: .venv/.run
+	$(BIN)/vlrface demo --out runs/demo
+
+test: .venv/.dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_PROCESSES) $(PYTEST_ARGS)
+
+check: .venv/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+	$(BIN)/mkdocs build --strict --quiet
+
+bench: .venv/.dev
+	set -e; for each in benchmarks/*.py; do $(BIN)/python $$each; done
+
+docs: .venv/.dev
+	$(BIN)/mkdocs build --strict
+
+clean:
+	rm -rf .venv site build dist .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,202 @@
+"""The small frozen values that stages hand to each other. Numpy only; checked once, when made.
+
+`Faces` is the border between the network and everything after it: each figure of a report can be recomputed from a
+saved `Faces` file without the network.
+"""
+
+import json
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from numpy import ndarray
+
+from vlrface.files import written_atomically
+
+DISTRACTOR_IDENTITY: Final = -100
+"""Identity of every distractor, as the TinyFace protocol numbers them: mate of nobody, not even of one another."""
+
+UNKNOWN_IDENTITY: Final = -1
+"""Identity of a face whose person is not known."""
+
+
+class VlrfaceError(ValueError):
+    """Input that cannot be used. The message names the file or value and what to do; shown without a traceback."""
+
+
+@dataclass(frozen=True, eq=False)
+class Faces:
+    """Encoded faces: one row per crop, in the order of the manifest they came from.
+
+    A crop that could not be decoded keeps its row, with NaN values and the reason in `failures`: protocols count it
+    as a miss, never drop it.
+
+    Attributes:
+        embeddings: (n, d) float32, as the model gives them. Not normalised, so that the norm stays a usable quality.
+        recognizability: (n,) float32, predicted recognizability index, unbounded, larger is easier; NaN for a model
+            that predicts none.
+        identities: (n,) int64, `DISTRACTOR_IDENTITY` or `UNKNOWN_IDENTITY` where no person is meant.
+        roles: (n,) str, the part of a protocol: "probe", "gallery", "distractor", "train", ...
+        names: (n,) str, unique within one role; the file name or array index of the crop.
+        sizes: (n,) int32, shorter side of the crop before any resizing, in pixels; 0 where unknown.
+        failures: (n,) str, "" for an encoded crop, else why it could not be encoded.
+        meta: JSON values that say how the rows were made: model, fingerprint, crops, flip fusion, calibration.
+
+    Raises:
+        VlrfaceError: lengths differ, a value of an encoded row is NaN or infinite, or a name occurs twice in a role.
+    """
+
+    embeddings: Float[ndarray, "n d"]
+    recognizability: Float[ndarray, " n"]
+    identities: Int[ndarray, " n"]
+    roles: ndarray
+    names: ndarray
+    sizes: Int[ndarray, " n"]
+    failures: ndarray
+    meta: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    def __post_init__(self) -> None:
+        n = len(self.embeddings)
+        for each in fields(self):
+            if each.name != "meta" and len(getattr(self, each.name)) != n:
+                raise VlrfaceError(f"Faces.{each.name} has {len(getattr(self, each.name))} rows, embeddings have {n}")
+        bad = self.encoded & ~np.isfinite(self.embeddings).all(axis=1)
+        if bad.any():
+            first = int(np.flatnonzero(bad)[0])
+            raise VlrfaceError(f"{bad.sum()} embeddings hold NaN or infinity, first row {first} ({self.names[first]})")
+        keys = np.char.add(np.char.add(self.roles.astype(str), "\n"), self.names.astype(str))
+        unique, counts = np.unique(keys, return_counts=True)
+        if len(unique) != n:
+            role, name = str(unique[counts > 1][0]).split("\n", 1)
+            raise VlrfaceError(f"name {name!r} occurs more than once with role {role!r}")
+
+    def __len__(self) -> int:
+        return len(self.embeddings)
+
+    @property
+    def encoded(self) -> Bool[ndarray, " n"]:
+        """Rows that hold an embedding: those without a failure."""
+        return self.failures == ""
+
+    def rows(self, index: Bool[ndarray, " n"] | Int[ndarray, " m"]) -> "Faces":
+        """The faces of some rows, by mask or by index, with the same `meta`."""
+        parts = {f.name: getattr(self, f.name)[index] for f in fields(self) if f.name != "meta"}
+        return Faces(**parts, meta=self.meta)
+
+    def role(self, *roles: str) -> "Faces":
+        """The faces of one or several roles, in row order."""
+        return self.rows(np.isin(self.roles, roles))
+
+    def save(self, path: Path) -> None:
+        """Write an .npz (uncompressed, no pickle), atomically."""
+        arrays = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "meta"}
+        for name in ("roles", "names", "failures"):
+            arrays[name] = arrays[name].astype(np.str_)
+        with written_atomically(path) as temporary, temporary.open("wb") as file:
+            np.savez(file, **arrays, meta=np.array(json.dumps(dict(self.meta))))
+
+    @classmethod
+    def load(cls, path: Path) -> "Faces":
+        """Read what `save` wrote, executing nothing.
+
+        Raises:
+            VlrfaceError: the file is missing, damaged, or no Faces file.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                values: dict[str, Any] = {f.name: file[f.name] for f in fields(cls)}
+            values["meta"] = json.loads(str(values["meta"]))
+        except FileNotFoundError as error:
+            raise VlrfaceError(f"{path}: no such file. Make one with `vlrface encode CKPT DATA -o {path}`") from error
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, AttributeError, TypeError) as error:
+            raise VlrfaceError(f"{path}: not a Faces file ({error}). Make it again with `vlrface encode`") from error
+        return cls(**values)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A measured value with its 95 % interval. `low` and `high` are NaN where no interval can be given."""
+
+    value: float
+    low: float = float("nan")
+    high: float = float("nan")
+
+    def __str__(self) -> str:
+        interval = "" if np.isnan(self.low) else f" [{self.low:.4g}, {self.high:.4g}]"
+        return f"{self.value:.4g}{interval}"
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """A line of a figure: `y` over `x`, with an optional 95 % band.
+
+    Raises:
+        VlrfaceError: the lengths differ.
+    """
+
+    name: str
+    x: Float[ndarray, " n"]
+    y: Float[ndarray, " n"]
+    low: Float[ndarray, " n"] | None = None
+    high: Float[ndarray, " n"] | None = None
+
+    def __post_init__(self) -> None:
+        for values in (self.y, self.low, self.high):
+            if values is not None and len(values) != len(self.x):
+                raise VlrfaceError(f"curve {self.name!r}: {len(values)} values over {len(self.x)} positions")
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """What one evaluation found: all that a page, a table or a later comparison needs, and nothing to compute.
+
+    Attributes:
+        title: one line for a person.
+        benchmark: its name, e.g. "tinyface".
+        figures: named estimates, e.g. "rank1", "mAP", "tpr@far=0.01", "rank1_after_reject_0.3". Shares lie in [0, 1].
+        counts: every count the protocol used: subjects, images, pairs, failures.
+        curves: lines by figure: "cmc", "roc", "edc" (error versus discard), "training/<scalar>", ...
+        context: JSON values: config, seed, seconds, machine, version, data, model fingerprint.
+    """
+
+    title: str
+    benchmark: str
+    figures: Mapping[str, Estimate]
+    counts: Mapping[str, int]
+    curves: Mapping[str, tuple[Curve, ...]]
+    context: Mapping[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values; NaN becomes null."""
+        return {
+            "title": self.title,
+            "benchmark": self.benchmark,
+            "figures": {
+                k: {"value": _plain(v.value), "low": _plain(v.low), "high": _plain(v.high)}
+                for k, v in self.figures.items()
+            },
+            "counts": dict(self.counts),
+            "curves": {k: [_curve_to_json(c) for c in curves] for k, curves in self.curves.items()},
+            "context": dict(self.context),
+        }
+
+    def save(self, path: Path) -> None:
+        """Write `to_json` to a file, atomically."""
+        with written_atomically(path) as temporary:
+            temporary.write_text(json.dumps(self.to_json(), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def _curve_to_json(curve: Curve) -> dict[str, Any]:
+    values: dict[str, Any] = {"name": curve.name}
+    for key in ("x", "y", "low", "high"):
+        array = getattr(curve, key)
+        values[key] = None if array is None else [_plain(v) for v in array.tolist()]
+    return values
+
+
+def _plain(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
