@@ -91,6 +91,20 @@ class Faces:
         """The faces of one or several roles, in row order."""
         return self.rows(np.isin(self.roles, roles))
 
+    def joined(self, other: "Faces") -> "Faces":
+        """These faces, then the others; `meta` stays that of these.
+
+        Raises:
+            VlrfaceError: the embeddings differ in length, or a name would occur twice in a role.
+        """
+        if self.embeddings.shape[1] != other.embeddings.shape[1]:
+            raise VlrfaceError(
+                f"cannot join faces of {self.embeddings.shape[1]}-d and {other.embeddings.shape[1]}-d embeddings"
+            )
+        names = [f.name for f in fields(self) if f.name != "meta"]
+        parts = {name: np.concatenate([getattr(self, name), getattr(other, name)]) for name in names}
+        return Faces(**parts, meta=self.meta)
+
     def save(self, path: Path) -> None:
         """Write an .npz (uncompressed, no pickle), atomically."""
         arrays = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "meta"}

@@ -1,0 +1,76 @@
+"""One file per checkpoint: tensors in safetensors, everything else as JSON in its header. Nothing is executed on reading.
+
+Two kinds are written by training, both atomically:
+
+- `best.safetensors`: the weights that serve, the card (resolved configuration, calibration, statistics, figures);
+- `last.safetensors`: besides, all that a resumed run needs (prototypes, optimiser, averaged weights, random state).
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from vlrface.files import written_atomically
+from vlrface.types import VlrfaceError
+
+_CARD_KEY = "vlrface"
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """Tensors by dotted name, and a card of JSON values.
+
+    Attributes:
+        tensors: for example "recognizer.backbone.conv.weight"; `group` gives those of one prefix.
+        card: JSON values; training writes "version", "config", "step", "calibration", "statistics", "figures".
+    """
+
+    tensors: Mapping[str, Tensor]
+    card: Mapping[str, Any]
+
+    def group(self, prefix: str) -> dict[str, Tensor]:
+        """The tensors whose name starts with `prefix.`, without it."""
+        start = f"{prefix}."
+        return {name.removeprefix(start): tensor for name, tensor in self.tensors.items() if name.startswith(start)}
+
+    def save(self, path: Path) -> None:
+        """Write the file atomically: a reader sees the old checkpoint or the new one."""
+        tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in self.tensors.items()}
+        with written_atomically(path) as temporary:
+            save_file(tensors, temporary, metadata={_CARD_KEY: json.dumps(dict(self.card))})
+
+    @classmethod
+    def load(cls, path: Path) -> "Checkpoint":
+        """Read a checkpoint.
+
+        Raises:
+            VlrfaceError: the file is missing, truncated, or not a checkpoint of vlrface.
+        """
+        if not path.is_file():
+            raise VlrfaceError(f"{path}: no such checkpoint. `vlrface train RECIPE --out DIR` writes DIR/best.safetensors")
+        try:
+            with safe_open(path, framework="pt") as file:
+                metadata = file.metadata() or {}
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+        except (SafetensorError, OSError) as error:
+            raise VlrfaceError(f"{path}: damaged or not a safetensors file ({error}). Take another checkpoint") from error
+        if _CARD_KEY not in metadata:
+            raise VlrfaceError(f"{path}: safetensors, but no vlrface checkpoint (its header has no {_CARD_KEY!r} card)")
+        return cls(tensors, json.loads(metadata[_CARD_KEY]))
+
+
+def fingerprint(tensors: Mapping[str, Tensor]) -> str:
+    """16 hexadecimal digits that tell one set of weights from another (SHA-256 over names, shapes and bytes)."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
+        digest.update(tensor.flatten().view(-1).numpy().tobytes())
+    return digest.hexdigest()[:16]

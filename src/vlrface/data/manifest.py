@@ -1,0 +1,187 @@
+"""What a data set consists of: one row per crop, before anything is decoded."""
+
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from numpy import ndarray
+
+from vlrface.types import DISTRACTOR_IDENTITY, UNKNOWN_IDENTITY, VlrfaceError
+
+
+@dataclass(frozen=True, eq=False)
+class Manifest:
+    """The crops of a data set, in a fixed order.
+
+    Attributes:
+        sources: (n,) str. With a root: the path of the image file relative to it, with forward slashes. Without a
+            root: "#k", row k of an array of crops that lies in memory.
+        identities: (n,) integers ≥ 0, or `UNKNOWN_IDENTITY`, or `DISTRACTOR_IDENTITY`.
+        splits: (n,) str, the part of the data set: "train", "gallery", "probe", "distractor", ...
+        truths: what is known of each crop beyond its person, e.g. "yaw_rad"; (n,) each, NaN where unknown.
+        root: folder of the sources, or None.
+
+    Raises:
+        VlrfaceError: no row; lengths differ; an identity that is none; a source that occurs twice in a split; a source
+            that does not fit the root.
+    """
+
+    sources: ndarray
+    identities: Int[ndarray, " n"]
+    splits: ndarray
+    truths: Mapping[str, Float[ndarray, " n"]] = field(default_factory=dict[str, ndarray])
+    root: Path | None = None
+
+    def __post_init__(self) -> None:
+        n = len(self.sources)
+        if n == 0:
+            raise VlrfaceError("a manifest needs at least one crop")
+        columns = {"identities": self.identities, "splits": self.splits, **self.truths}
+        for name, column in columns.items():
+            if column.shape != (n,):
+                raise VlrfaceError(f"manifest: {name} has shape {column.shape}, there are {n} sources")
+        for name, column in (("sources", self.sources), ("splits", self.splits)):
+            if column.dtype.kind != "U":
+                raise VlrfaceError(f"manifest: {name} must be an array of str, not {column.dtype}")
+        self._check_identities()
+        self._check_sources()
+
+    def _check_identities(self) -> None:
+        bad = (self.identities < 0) & ~np.isin(self.identities, (UNKNOWN_IDENTITY, DISTRACTOR_IDENTITY))
+        if bad.any():
+            row = int(np.flatnonzero(bad)[0])
+            raise VlrfaceError(
+                f"manifest: identity {self.identities[row]} of {self.sources[row]}: give a number ≥ 0, "
+                f"{UNKNOWN_IDENTITY} for an unknown person or {DISTRACTOR_IDENTITY} for a distractor"
+            )
+
+    def _check_sources(self) -> None:
+        seen: set[tuple[str, str]] = set()
+        for split, source in zip(self.splits.tolist(), self.sources.tolist(), strict=True):
+            if (split, source) in seen:
+                raise VlrfaceError(f"manifest: {source} occurs more than once in split {split!r}")
+            seen.add((split, source))
+            if self.root is None and not (source[:1] == "#" and source[1:].isdecimal()):
+                raise VlrfaceError(f"manifest: source {source!r} is no array row such as '#17', and there is no root")
+
+    def __len__(self) -> int:
+        return len(self.sources)
+
+    def rows(self, index: Bool[ndarray, " n"] | Int[ndarray, " m"]) -> "Manifest":
+        """Some of the crops, by mask or by index, with the same root."""
+        return Manifest(
+            self.sources[index],
+            self.identities[index],
+            self.splits[index],
+            {name: values[index] for name, values in self.truths.items()},
+            self.root,
+        )
+
+    def split(self, *names: str) -> "Manifest":
+        """The crops of one or several splits, in row order.
+
+        Raises:
+            VlrfaceError: a split has no crop.
+        """
+        there = np.unique(self.splits).tolist()
+        for name in names:
+            if name not in there:
+                raise VlrfaceError(f"manifest: no split {name!r}; there are {', '.join(there)}")
+        return self.rows(np.isin(self.splits, names))
+
+    def path(self, row: int) -> Path:
+        """Where the file of a row is.
+
+        Raises:
+            VlrfaceError: the row stands for an array in memory.
+        """
+        if self.root is None:
+            raise VlrfaceError(f"manifest: {self.sources[row]} is a row of an array, not a file")
+        return self.root / str(self.sources[row])
+
+    def fingerprint(self) -> str:
+        """64 hexadecimal digits that change with the list of sources, or with the size or mtime of one of the files.
+
+        Neither the place of the root nor identities, splits and truths count: the same pictures, the same fingerprint.
+        A missing file counts as such, so the fingerprint changes when it appears. A file that is overwritten with as
+        many bytes and given its old mtime goes unnoticed.
+        """
+        digest = hashlib.sha256()
+        root = None if self.root is None else os.fspath(self.root)
+        for source in self.sources.tolist():
+            state = "" if root is None else _file_state(f"{root}/{source}")
+            digest.update(f"{source}\0{state}\n".encode("utf-8", "surrogateescape"))
+        return digest.hexdigest()
+
+
+def _file_state(path: str) -> str:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return "missing"
+    return f"{found.st_size} {found.st_mtime_ns}"
+
+
+def hold_out(manifest: Manifest, identities: int, seed: int, *, min_images: int = 2) -> tuple[Manifest, Manifest]:
+    """Split by person: some identities are taken out of a manifest, with all their images.
+
+    Who is held out depends on the identity numbers and the seed alone, by a hash (own choice, so that it is the same
+    with every version of numpy); holding out more with the same seed keeps those who were held out before.
+
+    Args:
+        manifest: what to split. Crops of unknown persons and distractors stay in the first result.
+        identities: how many persons to hold out.
+        seed: any integer.
+        min_images: only persons with at least so many images are held out; with the default of 2 each held-out image
+            has a mate.
+
+    Returns:
+        The remaining crops and the held-out crops, each in the order of the manifest.
+
+    Raises:
+        VlrfaceError: too few persons have so many images, or nobody would remain.
+    """
+    numbers, counts = np.unique(manifest.identities[manifest.identities >= 0], return_counts=True)
+    candidates = numbers[counts >= min_images].tolist()
+    if not 0 < identities <= len(candidates):
+        raise VlrfaceError(
+            f"cannot hold out {identities} identities: {len(candidates)} of {len(numbers)} have at least "
+            f"{min_images} images. Ask for between 1 and {len(candidates)}, or lower min_images"
+        )
+    lots = sorted((hashlib.sha256(f"{seed} {number}".encode()).digest(), number) for number in candidates)
+    held = np.isin(manifest.identities, [number for _, number in lots[:identities]])
+    if held.all():
+        raise VlrfaceError(f"holding out {identities} identities would leave no crop to train on; hold out fewer")
+    return manifest.rows(~held), manifest.rows(held)
+
+
+@dataclass(frozen=True, eq=False)
+class Benchmark:
+    """A protocol's crops with the counts that a report prints.
+
+    Attributes:
+        name: e.g. "tinyface".
+        manifest: its crops; the splits are the roles of the protocol.
+        counts: what was found here.
+        published: what the authors of the data set say there is, under the same names where both are known.
+        missing: sources that a protocol list names and that are not on disk. They stay in the manifest, and so count as
+            misses.
+
+    Raises:
+        VlrfaceError: a missing source is not in the manifest.
+    """
+
+    name: str
+    manifest: Manifest
+    counts: Mapping[str, int]
+    published: Mapping[str, int]
+    missing: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        strangers = set(self.missing).difference(self.manifest.sources.tolist())
+        if strangers:
+            raise VlrfaceError(f"benchmark {self.name}: missing {min(strangers)} is not in the manifest")

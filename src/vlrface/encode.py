@@ -1,0 +1,145 @@
+"""Crops → `Faces`: the only bridge from the network to numpy."""
+
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int, UInt8
+from numpy import ndarray
+from tqdm import tqdm
+
+from vlrface.data.cache import Crops
+from vlrface.data.manifest import Manifest
+from vlrface.images.decode import DecodeError, DecodeLimits, decode
+from vlrface.models.recognizer import Recognizer
+from vlrface.types import Faces
+
+
+@dataclass(frozen=True, eq=False)
+class _Loaded:
+    images: UInt8[ndarray, "b h w 3"]
+    sizes: Int[ndarray, " b"]
+    failures: list[str]
+
+
+def encode(
+    recognizer: Recognizer,
+    manifest: Manifest,
+    *,
+    flip: bool = False,
+    batch_size: int = 64,
+    limits: DecodeLimits | None = None,
+    progress: bool = True,
+    meta: Mapping[str, Any] | None = None,
+) -> Faces:
+    """Decode, frame and encode the pictures of a manifest, in its order.
+
+    Memory holds two batches of pictures: one is decoded while the other is in the network.
+
+    Args:
+        recognizer: the network; it says how a picture becomes its input.
+        manifest: paths, identities and splits; the split becomes the role.
+        flip: add the un-normalised embedding of the mirrored crop (flip fusion), average the two indices.
+        batch_size: crops per call of the network; does not change the result beyond rounding.
+        limits: what may be decoded.
+        progress: show a progress bar.
+        meta: JSON values kept in the result, beside "flip".
+
+    Returns:
+        One row per manifest row. A picture that cannot be decoded has NaN values and its reason in `failures`.
+    """
+    checked = limits or DecodeLimits()
+    batches = [np.arange(start, min(start + batch_size, len(manifest))) for start in range(0, len(manifest), batch_size)]
+
+    def load(rows: Int[ndarray, " b"]) -> _Loaded:
+        return _load(recognizer, manifest, rows, checked)
+
+    parts: list[tuple[ndarray, ndarray]] = []
+    loaded: list[_Loaded] = []
+    with tqdm(total=len(manifest), unit="img", desc="encode", disable=not progress) as bar:
+        for each in _ahead(load, batches):
+            parts.append(_embed(recognizer, each.images, np.array(each.failures) == "", flip))
+            loaded.append(_Loaded(each.images[:0], each.sizes, each.failures))
+            bar.update(len(each.sizes))
+    return Faces(
+        embeddings=np.concatenate([p[0] for p in parts]),
+        recognizability=np.concatenate([p[1] for p in parts]),
+        identities=manifest.identities.astype(np.int64),
+        roles=manifest.splits.astype(np.str_),
+        names=np.asarray(manifest.sources, np.str_),
+        sizes=np.concatenate([each.sizes for each in loaded]).astype(np.int32),
+        failures=np.array([reason for each in loaded for reason in each.failures], np.str_),
+        meta={**(meta or {}), "flip": flip},
+    )
+
+
+def encode_crops(
+    recognizer: Recognizer,
+    crops: Crops,
+    manifest: Manifest,
+    *,
+    flip: bool = False,
+    batch_size: int = 64,
+    meta: Mapping[str, Any] | None = None,
+) -> Faces:
+    """The same for crops that are decoded already, for example by the training cache."""
+    parts: list[tuple[ndarray, ndarray]] = []
+    for start in range(0, len(manifest), batch_size):
+        rows = range(start, min(start + batch_size, len(manifest)))
+        good = crops.failures[start : rows.stop] == ""
+        images = np.zeros((len(rows), recognizer.input.height, recognizer.input.width, 3), np.uint8)
+        for position, row in enumerate(rows):
+            if good[position]:
+                images[position] = recognizer.prepare(crops[row])
+        parts.append(_embed(recognizer, images, good, flip))
+    return Faces(
+        embeddings=np.concatenate([p[0] for p in parts]),
+        recognizability=np.concatenate([p[1] for p in parts]),
+        identities=manifest.identities.astype(np.int64),
+        roles=manifest.splits.astype(np.str_),
+        names=np.asarray(manifest.sources, np.str_),
+        sizes=crops.sizes.min(axis=1).astype(np.int32),
+        failures=crops.failures.astype(np.str_),
+        meta={**(meta or {}), "flip": flip},
+    )
+
+
+def _ahead(load: Any, batches: list[Int[ndarray, " b"]]) -> Iterator[_Loaded]:
+    with ThreadPoolExecutor(1) as pool:
+        coming = None
+        for rows in batches:
+            following = pool.submit(load, rows)
+            if coming is not None:
+                yield coming.result()
+            coming = following
+        if coming is not None:
+            yield coming.result()
+
+
+def _load(recognizer: Recognizer, manifest: Manifest, rows: Int[ndarray, " b"], limits: DecodeLimits) -> _Loaded:
+    images = np.zeros((len(rows), recognizer.input.height, recognizer.input.width, 3), np.uint8)
+    sizes = np.zeros(len(rows), np.int32)
+    failures: list[str] = []
+    for position, row in enumerate(rows):
+        try:
+            picture = decode(manifest.path(int(row)), limits)
+        except DecodeError as error:
+            failures.append(str(error))
+            continue
+        sizes[position] = min(picture.shape[:2])
+        images[position] = recognizer.prepare(picture)
+        failures.append("")
+    return _Loaded(images, sizes, failures)
+
+
+def _embed(
+    recognizer: Recognizer, images: UInt8[ndarray, "b h w 3"], good: ndarray, flip: bool
+) -> tuple[Float[ndarray, "b d"], Float[ndarray, " b"]]:
+    """Embeddings and indices of a batch; NaN where `good` is false."""
+    embeddings = np.full((len(images), recognizer.embedding_dim), np.nan, np.float32)
+    indices = np.full(len(images), np.nan, np.float32)
+    if good.any():
+        embeddings[good], indices[good] = recognizer.embed_crops(np.ascontiguousarray(images[good]), flip=flip)
+    return embeddings, indices

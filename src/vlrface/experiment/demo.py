@@ -1,0 +1,116 @@
+"""`vlrface demo`: the whole method on built-in faces, without any data."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+from numpy import ndarray
+
+from vlrface import __version__
+from vlrface.data.cache import crops_in_memory
+from vlrface.data.manifest import Manifest
+from vlrface.encode import encode_crops
+from vlrface.evaluate import evaluate_tinyface
+from vlrface.experiment.benchmark import encode_destroyed, summarise, write_pages
+from vlrface.experiment.build import Places, load_trained
+from vlrface.experiment.config import load_recipe
+from vlrface.experiment.training import environment, train_experiment
+from vlrface.images.degrade import SURVEILLANCE, degrade
+from vlrface.images.procedural import procedural_faces
+from vlrface.metrics.correlation import spearman
+from vlrface.types import DISTRACTOR_IDENTITY, Faces, Report, VlrfaceError
+
+_FIRST_TEST_IDENTITY = 100_000
+"""Far beyond every training identity: a test person has never been seen."""
+
+
+@dataclass(frozen=True, eq=False)
+class ProceduralTest:
+    """A closed-set test in the TinyFace manner, of built-in faces under surveillance degradation.
+
+    Attributes:
+        manifest: splits "gallery", "probe", "distractor"; truth "severity" in [0, 1].
+        crops: the degraded crops.
+    """
+
+    manifest: Manifest
+    crops: Sequence[UInt8[ndarray, "_ _ 3"]]
+
+
+def procedural_test(identities: int = 100, distractors: int = 200, seed: int = 0) -> ProceduralTest:
+    """Two gallery crops and three probes of each identity, and distractors of one crop each."""
+    known = procedural_faces(identities, 5, seed=seed, first_identity=_FIRST_TEST_IDENTITY)
+    others = procedural_faces(distractors, 1, seed=seed, first_identity=_FIRST_TEST_IDENTITY + identities)
+    pictures = [*known.images, *others.images]
+    drawn = [SURVEILLANCE.draw(np.random.default_rng([seed, 77, i])) for i in range(len(pictures))]
+    roles = np.array(["gallery", "gallery", "probe", "probe", "probe"] * identities + ["distractor"] * distractors)
+    manifest = Manifest(
+        sources=np.array([f"#{i}" for i in range(len(pictures))]),
+        identities=np.concatenate([known.identities, np.full(distractors, DISTRACTOR_IDENTITY)]).astype(np.int64),
+        splits=roles,
+        truths={"severity": np.array([each.severity for each in drawn], np.float64)},
+        root=None,
+    )
+    return ProceduralTest(manifest, [degrade(p, each) for p, each in zip(pictures, drawn, strict=True)])
+
+
+def run_demo(folder: Path, *, progress: bool = True) -> Report:
+    """Train `recipes/demo.py` into `folder`, measure it on unseen built-in faces, write the report, print the gist."""
+    began = time.perf_counter()
+    experiment = load_recipe(demo_recipe())
+    print(f"training {experiment.name} on built-in faces ({folder})")
+    outcome = train_experiment(experiment, folder, Places(folder, folder / "cache", progress))
+    trained = load_trained(outcome.best)
+    test = procedural_test()
+    crops = crops_in_memory(list(test.crops))
+    faces = encode_crops(trained.recognizer, crops, test.manifest, flip=True, meta=trained.meta())
+    gallery = [test.crops[i] for i in np.flatnonzero(test.manifest.splits == "gallery")]
+    faces = faces.joined(encode_destroyed(trained, gallery, flip=True))
+    faces.save(folder / "faces.npz")
+    severity = test.manifest.truths["severity"]
+    measured = len(severity)
+    correlation = spearman(faces.recognizability[:measured].astype(np.float64), severity)
+    chance = chance_rank1(faces)
+    context = {
+        "version": __version__,
+        "environment": environment(),
+        "config": trained.card["config"],
+        "seed": experiment.seed,
+        "training_seconds": round(outcome.seconds, 1),
+        "chance_rank1": chance,
+        "spearman_recognizability_severity": correlation,
+        "faces": "built-in procedural faces of identities never trained on",
+    }
+    report = evaluate_tinyface(faces, seed=experiment.seed, context=context)
+    page = folder / "report.html"
+    write_pages(
+        report,
+        faces,
+        page,
+        folder / "report.json",
+        trained=trained,
+        open_crop=lambda _, name: test.crops[int(name.removeprefix("#"))],
+    )
+    summarise(report)
+    print(f"rank-1 {100 * report.figures['rank1'].value:.1f} % against {100 * chance:.2f} % by chance")
+    print(f"Spearman correlation of predicted recognizability with true severity {correlation:+.2f}")
+    print(f"{(time.perf_counter() - began) / 60:.1f} minutes; report: {page.resolve()}")
+    return report
+
+
+def chance_rank1(faces: Faces) -> float:
+    """Rank-1 of a system that picks a gallery face blindly: the mean share of mates in the gallery."""
+    gallery = faces.role("gallery", "distractor").identities
+    return float(np.mean([(gallery == probe).mean() for probe in faces.role("probe").identities]))
+
+
+def demo_recipe() -> Path:
+    """The recipe of the demo: beside the package when installed, in the source tree otherwise."""
+    package = Path(__file__).parents[1]
+    for folder in (package / "recipes", package.parents[1] / "recipes"):
+        if (folder / "demo.py").is_file():
+            return folder / "demo.py"
+    raise VlrfaceError("the recipe of the demo is missing from this installation: install vlrface again")

@@ -1,0 +1,125 @@
+"""`vlrface score`: a raw index, a calibrated score and a verdict per file, as a table or a page."""
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from vlrface.data.folder import read_images
+from vlrface.encode import encode
+from vlrface.experiment.build import Trained, load_trained
+from vlrface.files import written_atomically
+from vlrface.images.decode import decode
+from vlrface.images.resize import resize
+from vlrface.types import Faces, VlrfaceError
+
+_COLUMNS = ("path", "recognizability", "score", "verdict", "shorter_side_px", "reason")
+_THUMBNAIL_SIDE = 64
+
+
+@dataclass(frozen=True)
+class _Row:
+    path: str
+    recognizability: float | None
+    score: float | None
+    verdict: str
+    side: int
+    reason: str
+
+
+def score_paths(
+    checkpoint: Path, paths: Sequence[Path], output: Path, *, batch_size: int = 64, progress: bool = True
+) -> int:
+    """What `vlrface score` does; see there.
+
+    Returns:
+        How many pictures could not be scored.
+
+    Raises:
+        VlrfaceError: no picture among the paths, an unknown kind of output, or a checkpoint that cannot score.
+    """
+    if output.suffix not in (".csv", ".parquet", ".html"):
+        raise VlrfaceError(f"{output}: give a name that ends in .csv, .parquet or .html")
+    trained = load_trained(checkpoint)
+    if trained.calibration is None:
+        raise VlrfaceError(
+            f"{trained.path}: trained without recognizability, so it cannot score. "
+            "Train with objective.regression > 0, as recipes/lfw_vlr.py does"
+        )
+    faces = encode(trained.recognizer, read_images(paths), batch_size=batch_size, flip=True, progress=progress)
+    rows = _rows(faces, trained)
+    if output.suffix == ".csv":
+        _write_csv(output, rows)
+    elif output.suffix == ".parquet":
+        _write_parquet(output, rows)
+    else:
+        _write_html(output, rows, trained)
+    failed = [row for row in rows if row.reason]
+    verdicts = {v: sum(row.verdict == v for row in rows) for v in ("recognizable", "doubtful", "unrecognizable")}
+    print(f"{len(rows) - len(failed)} of {len(rows)} scored: " + ", ".join(f"{n} {v}" for v, n in verdicts.items()))
+    for row in failed[:10]:
+        print(f"  not scored: {row.reason}")
+    if len(failed) > 10:
+        print(f"  … and {len(failed) - 10} more, all in {output}")
+    print(f"written     {output}")
+    return len(failed)
+
+
+def _rows(faces: Faces, trained: Trained) -> list[_Row]:
+    calibration = trained.calibration
+    assert calibration is not None  # score_paths asked  # noqa: S101
+    scores = calibration.score(faces.recognizability)
+    verdicts = calibration.verdict(faces.recognizability)
+    rows: list[_Row] = []
+    for i in range(len(faces)):
+        reason = str(faces.failures[i])
+        rows.append(
+            _Row(
+                path=str(faces.names[i]),
+                recognizability=None if reason else float(faces.recognizability[i]),
+                score=None if reason else float(scores[i]),
+                verdict="failed" if reason else str(verdicts[i]),
+                side=int(faces.sizes[i]),
+                reason=reason,
+            )
+        )
+    return rows
+
+
+def _write_csv(path: Path, rows: Sequence[_Row]) -> None:
+    with written_atomically(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(_COLUMNS)
+        for r in rows:
+            index = "" if r.recognizability is None else f"{r.recognizability:.5f}"
+            score = "" if r.score is None else f"{r.score:.4f}"
+            writer.writerow([r.path, index, score, r.verdict, r.side, r.reason])
+
+
+def _write_parquet(path: Path, rows: Sequence[_Row]) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    values = ("path", "recognizability", "score", "verdict", "side", "reason")
+    table = pa.table({c: [getattr(r, v) for r in rows] for c, v in zip(_COLUMNS, values, strict=True)})
+    with written_atomically(path) as temporary:
+        pq.write_table(table, temporary)
+
+
+def _write_html(path: Path, rows: Sequence[_Row], trained: Trained) -> None:
+    from vlrface.report import ScoredFace, write_score_page
+
+    scored: list[ScoredFace] = []
+    for row in rows:
+        if row.recognizability is None or row.score is None:
+            continue
+        picture = decode(Path(row.path))
+        longest = max(picture.shape[:2])
+        if longest > _THUMBNAIL_SIDE:
+            sides = [max(1, round(side * _THUMBNAIL_SIDE / longest)) for side in picture.shape[:2]]
+            picture = resize(picture, sides[0], sides[1])
+        scored.append(ScoredFace(Path(row.path), row.recognizability, row.score, row.verdict, np.asarray(picture)))
+    failures = [(Path(row.path), row.reason) for row in rows if row.reason]
+    write_score_page(path, scored, title="Recognizability", failures=failures)

@@ -1,0 +1,75 @@
+"""Run a recipe: resolve it, build it, train it, say what came of it."""
+
+import json
+import platform
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from vlrface import __version__
+from vlrface.experiment.build import Places, build
+from vlrface.experiment.config import Experiment, load_recipe, override, to_json
+from vlrface.files import written_atomically
+from vlrface.train import Outcome, train
+
+
+def run_training(
+    recipe: Path,
+    out: Path | None,
+    data: Path,
+    cache: Path,
+    *,
+    seed: int | None = None,
+    assignments: Sequence[str] = (),
+    progress: bool = True,
+) -> Outcome:
+    """What `vlrface train` does; see there."""
+    experiment = override(load_recipe(recipe), assignments)
+    if seed is not None:
+        experiment = replace(experiment, seed=seed)
+    folder = out or Path("runs") / experiment.name
+    outcome = train_experiment(experiment, folder, Places(data, cache, progress))
+    found = ", ".join(f"{name} {value:.3f}" for name, value in outcome.figures.items())
+    print(f"{outcome.steps} steps in {outcome.seconds / 60:.1f} minutes; best on held-out training identities: {found}")
+    print(f"checkpoint  {outcome.best}\ncurves      tensorboard --logdir {folder}")
+    print(f"next        vlrface evaluate {folder} --benchmark tinyface --data DIR")
+    return outcome
+
+
+def train_experiment(experiment: Experiment, folder: Path, places: Places) -> Outcome:
+    """Train into a folder, with the resolved configuration and the environment beside the checkpoints."""
+    config = to_json(experiment)
+    _write_json(folder / "environment.json", environment())
+    ingredients = build(experiment, places)
+    _write_json(folder / "config.json", config)
+    return train(
+        ingredients,
+        experiment.training,
+        folder,
+        config=config,
+        seed=experiment.seed,
+        progress=places.progress,
+    )
+
+
+def environment() -> dict[str, Any]:
+    """Versions and machine, as far as they may change a figure."""
+    import os
+
+    import numpy as np
+    import torch
+
+    return {
+        "vlrface": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        "threads": torch.get_num_threads(),
+    }
+
+
+def _write_json(path: Path, values: Any) -> None:
+    with written_atomically(path) as temporary:
+        temporary.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")

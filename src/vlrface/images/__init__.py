@@ -1,0 +1,1 @@
+"""Pictures: decode files safely, resize, degrade as far cameras do, augment for training, draw procedural faces."""

@@ -1,0 +1,317 @@
+"""The training objective: a weighted sum of named parts, of which each can be switched off, logged and blamed."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Final, NamedTuple, get_args
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from vlrface.losses.distillation import cosine_distillation
+from vlrface.losses.heads import Head, HeadOutput
+from vlrface.losses.recognizability import (
+    RITarget,
+    UnrecognizableStatistics,
+    index_diversion_loss,
+    projection_loss,
+    proximities,
+    recognizability_index,
+    smooth_l1,
+)
+from vlrface.types import VlrfaceError
+
+PARTS: Final = ("recognition", "regression", "diversion", "projection", "distillation", "attended_recognition")
+"""Names of all parts of `MethodObjective`."""
+
+
+@dataclass(frozen=True)
+class ObjectiveWeights:
+    """How much each part counts. A part of weight 0 is not computed at all.
+
+    The poster states L = L_cls + α·L_L1 + β·L_ID + γ·L_MSE; its α, β, γ were not readable, so the defaults are our own.
+
+    Attributes:
+        recognition: of L_cls, the head's loss on the embedding.
+        regression: α, of L_L1, the smooth L1 loss of the predicted recognizability index.
+        diversion: β, of L_ID, the index diversion loss.
+        projection: γ, of L_MSE, the attended embedding's distance to the projected one.
+        distillation: of the cosine distance to a teacher's embedding; own addition.
+        attended_recognition: of the head's loss on the attended embedding, with the same prototypes; own addition,
+            which makes the attended embedding useful by itself.
+        diversion_from_epoch: the diversion part begins at this epoch (own choice): before the regression has learned
+            something, the index of the unrecognizable identities has no spread to compare with.
+
+    Raises:
+        VlrfaceError: a weight is negative or not finite, all are 0, or the epoch is negative.
+    """
+
+    recognition: float = 1.0
+    regression: float = 1.0
+    diversion: float = 0.1
+    projection: float = 0.1
+    distillation: float = 0.0
+    attended_recognition: float = 0.0
+    diversion_from_epoch: int = 1
+
+    def __post_init__(self) -> None:
+        for name, weight in self.by_part().items():
+            if not 0.0 <= weight < math.inf:
+                raise VlrfaceError(f"the weight of {name} is {weight}; weights are finite and at least 0")
+        if not any(self.by_part().values()):
+            raise VlrfaceError("all weights are 0: nothing would be trained")
+        if self.diversion_from_epoch < 0:
+            raise VlrfaceError(f"diversion_from_epoch is {self.diversion_from_epoch}; epochs count from 0")
+
+    def by_part(self) -> dict[str, float]:
+        """The weights under the names of `PARTS`."""
+        return {name: getattr(self, name) for name in PARTS}
+
+    def active(self, epoch: float) -> frozenset[str]:
+        """Names of the parts that are computed at an epoch (0 at the start; 1.5 is halfway through the second)."""
+        late = {"diversion"} if epoch < self.diversion_from_epoch else set[str]()
+        return frozenset(name for name, weight in self.by_part().items() if weight > 0.0) - late
+
+
+class Objective(NamedTuple):
+    """A weighted sum and what it was made of.
+
+    Attributes:
+        total: the sum, with gradient.
+        parts: every part before weighting, detached.
+        weighted: every part times its weight, detached; `weighted[x] / weighted["recognition"]` is the share to log.
+    """
+
+    total: Float[Tensor, ""]
+    parts: dict[str, Tensor]
+    weighted: dict[str, Tensor]
+
+
+class ObjectiveOutput(NamedTuple):
+    """What `MethodObjective` says of a batch.
+
+    Attributes:
+        total: the loss to minimise, with gradient.
+        parts: every computed part before weighting, detached. A part of weight 0, or not begun, is absent: a 0 would
+            look like a loss that is satisfied.
+        weighted: every computed part times its weight, detached; its values add up to `total`.
+        target: (b,) recognizability index ξ that the regression was given, detached; None without that part.
+        cosine: (b, k) plain cosines to the prototypes, detached, for the training accuracy; None where neither
+            recognition nor regression was computed.
+    """
+
+    total: Float[Tensor, ""]
+    parts: dict[str, Tensor]
+    weighted: dict[str, Tensor]
+    target: Float[Tensor, " b"] | None
+    cosine: Float[Tensor, "b k"] | None
+
+
+def weighted_sum(parts: Mapping[str, Float[Tensor, ""]], weights: Mapping[str, float]) -> Objective:
+    """Add up scalar parts by the weights of the same names. Weights without a part are passed over.
+
+    Raises:
+        VlrfaceError: there is no part, or a part has no weight.
+    """
+    if not parts:
+        raise VlrfaceError("no part of the objective is active: give one a weight above 0, or start it earlier")
+    unknown = sorted(set(parts) - set(weights))
+    if unknown:
+        raise VlrfaceError(f"no weight was given for {', '.join(unknown)}")
+    weighted = {name: weights[name] * value for name, value in parts.items()}
+    total = torch.stack(list(weighted.values())).sum()
+    return Objective(total, _detached(parts), _detached(weighted))
+
+
+def _detached(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.detach() for name, value in values.items()}
+
+
+def nonfinite(parts: Mapping[str, Tensor]) -> tuple[str, ...]:
+    """Names of the parts that hold NaN or infinity, in their order: what to blame when training diverges.
+
+    One transfer from the device for all parts together.
+    """
+    if not parts:
+        return ()
+    finite = torch.stack([value.detach().isfinite().all() for value in parts.values()]).tolist()
+    return tuple(name for name, good in zip(parts, finite, strict=True) if not good)
+
+
+class MethodObjective(nn.Module):
+    """L = L_cls + α·L_L1 + β·L_ID + γ·L_MSE, the objective of Chai et al., with our own optional parts.
+
+    It holds the head and the statistics of the unrecognizable identities, which move as the network learns: call
+    `refresh` every some steps. They are buffers (`ui_center`, `ui_mean`, `ui_deviation`; NaN before the first refresh),
+    saved with the state dict.
+
+    Attributes:
+        head: the classification head; its prototypes also define the recognizability index.
+        weights: of the parts.
+
+    Args:
+        head: for example `ArcFace`.
+        weights: of the parts.
+        target: form of the recognizability index; see `recognizability_index`.
+        epsilon: ε of the index, > 0.
+        smooth_l1_beta: β of the smooth L1 loss, > 0.
+        tau: τ of the index diversion loss, in deviations.
+        deviation_floor: lower bound of σ_UI there, > 0.
+
+    Raises:
+        VlrfaceError: a setting outside its range.
+    """
+
+    ui_center: Tensor
+    ui_mean: Tensor
+    ui_deviation: Tensor
+
+    def __init__(
+        self,
+        head: Head,
+        weights: ObjectiveWeights,
+        *,
+        target: RITarget = "ratio",
+        epsilon: float = 1e-3,
+        smooth_l1_beta: float = 0.75,
+        tau: float = 3.0,
+        deviation_floor: float = 0.1,
+    ) -> None:
+        super().__init__()
+        if target not in get_args(RITarget):
+            raise VlrfaceError(f"no recognizability index is called {target!r}: use one of {get_args(RITarget)}")
+        for name, value in (
+            ("epsilon", epsilon),
+            ("smooth_l1_beta", smooth_l1_beta),
+            ("deviation_floor", deviation_floor),
+        ):
+            if not 0.0 < value < math.inf:
+                raise VlrfaceError(f"{name} is {value}, it must be finite and above 0")
+        if not math.isfinite(tau):
+            raise VlrfaceError(f"tau is {tau}, it must be finite")
+        self.head = head
+        self.weights = weights
+        self.target: RITarget = target
+        self.epsilon = epsilon
+        self.smooth_l1_beta = smooth_l1_beta
+        self.tau = tau
+        self.deviation_floor = deviation_floor
+        self.register_buffer("ui_center", torch.full((head.dim,), torch.nan))
+        self.register_buffer("ui_mean", torch.tensor(torch.nan))
+        self.register_buffer("ui_deviation", torch.tensor(torch.nan))
+        self._statistics: UnrecognizableStatistics | None = None
+        self.register_load_state_dict_post_hook(self._loaded)
+
+    @property
+    def statistics(self) -> UnrecognizableStatistics | None:
+        """Of the unrecognizable identities, as last refreshed or loaded, on the module's device; None before."""
+        known = self._statistics
+        return None if known is None else replace(known, center=self.ui_center.clone())
+
+    def refresh(self, statistics: UnrecognizableStatistics) -> None:
+        """Use these statistics from now on.
+
+        Raises:
+            VlrfaceError: the centre has another length than the embeddings.
+        """
+        if statistics.center.shape != self.ui_center.shape:
+            raise VlrfaceError(
+                f"the UI centre has {len(statistics.center)} values, the embeddings have {self.head.dim}: "
+                "measure it with the model in training"
+            )
+        with torch.no_grad():
+            self.ui_center.copy_(statistics.center)
+            self.ui_mean.fill_(statistics.mean)
+            self.ui_deviation.fill_(statistics.deviation)
+        self._read_statistics()
+
+    def forward(
+        self,
+        embedding: Float[Tensor, "b d"],
+        attended: Float[Tensor, "b d"],
+        recognizability: Float[Tensor, " b"],
+        label: Int[Tensor, " b"],
+        *,
+        epoch: float,
+        teacher: Float[Tensor, "b e"] | None = None,
+        teacher_mask: Bool[Tensor, " b"] | None = None,
+    ) -> ObjectiveOutput:
+        """The objective of a batch. Inputs may have any float format; the losses are float32 or finer.
+
+        Args:
+            embedding: (b, d) v, not normalised.
+            attended: (b, d) v_attn, not normalised.
+            recognizability: (b,) predicted index ξ̂.
+            label: (b,), in [0, k).
+            epoch: 0 at the start, fractions count; says which parts have begun.
+            teacher: (b, d) a teacher's embeddings, needed where distillation has a weight.
+            teacher_mask: (b,) True where the row has a teacher; all rows without it.
+
+        Raises:
+            VlrfaceError: a part needs statistics before the first `refresh` (regression, unless its target is the
+                certainty ratio; diversion; projection) or teacher embeddings that were not given; no part is active; or
+                a label is outside [0, k).
+        """
+        active = self.weights.active(epoch)
+        parts: dict[str, Tensor] = {}
+        target = cosine = None
+        if active & {"recognition", "regression"}:
+            output = self._recognised(embedding, label, with_gradient="recognition" in active)
+            cosine = output.cosine.detach()
+            if "recognition" in active:
+                parts["recognition"] = output.loss
+            if "regression" in active:
+                target = self._index(embedding, cosine, label)
+                parts["regression"] = smooth_l1(recognizability, target, self.smooth_l1_beta)
+        if "diversion" in active:
+            statistics = self._measured("diversion")
+            parts["diversion"] = index_diversion_loss(recognizability, statistics, self.tau, self.deviation_floor)
+        if "projection" in active:
+            self._measured("projection")
+            parts["projection"] = projection_loss(attended, embedding, self.ui_center)
+        if "distillation" in active:
+            parts["distillation"] = _distilled(embedding, teacher, teacher_mask)
+        if "attended_recognition" in active:
+            parts["attended_recognition"] = self.head(attended, label).loss
+        total, plain, weighted = weighted_sum(parts, self.weights.by_part())
+        return ObjectiveOutput(total, plain, weighted, target, cosine)
+
+    def _read_statistics(self) -> None:
+        # Always read back from the buffers: a resumed training then has the same numbers, to the last bit, as one that
+        # went on. Kept as plain floats, so that no step waits for the device.
+        mean, deviation = float(self.ui_mean), float(self.ui_deviation)
+        measured = not (math.isnan(mean) or math.isnan(deviation))
+        self._statistics = UnrecognizableStatistics(self.ui_center.clone(), mean, deviation) if measured else None
+
+    @staticmethod
+    def _loaded(module: nn.Module, _incompatible_keys: object) -> None:
+        if isinstance(module, MethodObjective):
+            module._read_statistics()
+
+    def _recognised(self, embedding: Tensor, label: Tensor, *, with_gradient: bool) -> HeadOutput:
+        with torch.set_grad_enabled(with_gradient and torch.is_grad_enabled()):
+            return self.head(embedding, label)
+
+    def _index(self, embedding: Tensor, cosine: Tensor, label: Tensor) -> Tensor:
+        center = None
+        if self.target != "certainty_ratio":  # the only form that knows nothing of unrecognizable identities
+            self._measured("regression")
+            center = self.ui_center
+        with torch.no_grad():
+            distances = proximities(embedding, cosine, label, center)
+            return recognizability_index(distances, self.target, self.epsilon)
+
+    def _measured(self, part: str) -> UnrecognizableStatistics:
+        if self._statistics is None:
+            raise VlrfaceError(
+                f"{part} needs the statistics of the unrecognizable identities: refresh the statistics first, with "
+                "refresh(UnrecognizableStatistics.measure(embeddings, recognizability)), or give this part weight 0"
+            )
+        return self._statistics
+
+
+def _distilled(embedding: Tensor, teacher: Tensor | None, mask: Tensor | None) -> Tensor:
+    if teacher is None:
+        raise VlrfaceError("distillation has a weight but no teacher embeddings were given: pass teacher, or weight 0")
+    return cosine_distillation(embedding, teacher, mask)

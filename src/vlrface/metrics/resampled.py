@@ -1,0 +1,177 @@
+"""Verification under resampling of people: whole curves of all resamples at once.
+
+Recomputing a curve from millions of pairs for each of a thousand resamples would take hours. Here the impostor pairs are
+cut once at some tens of thresholds; between two of them only the number of pairs of each two people matters, and the
+weighted number of pairs is a quadratic form in the weights: one matrix product a threshold. Curves are exact at the
+thresholds and straight between them; intervals are shifted by what that costs on the data themselves, so that values
+and intervals belong together.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Float32, Int
+from numpy import ndarray
+
+from vlrface.metrics.intervals import Interval, People, people_of, percentile_interval, person_weights
+from vlrface.metrics.pairs import Pairs
+from vlrface.metrics.verification import accepted_at_far, check_scores, equal_error
+from vlrface.types import VlrfaceError
+
+_PRODUCTS_AT_ONCE = 2**23
+_GATHER_COST = 100  # one gathered pair costs as much as this many multiply-adds of a matrix product, measured
+
+
+@dataclass(frozen=True, eq=False)
+class PairResamples:
+    """The verification curve of all resamples. Row 0 has all weights one: the data themselves.
+
+    Attributes:
+        people: person number of each face of the pairs.
+        weights: (r, c) how often each person was drawn.
+        threshold: (t,) descending; the last one accepts every impostor pair.
+        far: (r, t) weighted share of impostor pairs accepted, NaN where none is left.
+        tpr: (r, t) weighted share of genuine pairs accepted, NaN where none is left.
+    """
+
+    people: People
+    weights: Float32[ndarray, "r c"]
+    threshold: Float[ndarray, " t"]
+    far: Float[ndarray, "r t"]
+    tpr: Float[ndarray, "r t"]
+
+    def tpr_at(self, far: Float[ndarray, " k"]) -> Float[ndarray, "r k"]:
+        """True positive rate at false accept rates, on straight lines between the thresholds."""
+        return np.stack([np.interp(far, x, y) for x, y in zip(self.far, self.tpr, strict=True)])
+
+    def threshold_at(self, far: float) -> Float[ndarray, " r"]:
+        """Threshold of each resample at one false accept rate."""
+        return np.array([np.interp(far, x, self.threshold) for x in self.far])
+
+    def auc(self) -> Float[ndarray, " r"]:
+        """Area under each curve."""
+        far, tpr = _with_ends(self.far, self.tpr)
+        return np.trapezoid(tpr, far, axis=1)
+
+    def eer(self) -> Float[ndarray, " r"]:
+        """Equal error rate of each curve."""
+        rates = equal_error(*_with_ends(self.far, self.tpr))
+        return np.where(np.isnan(self.far[:, 0] + self.tpr[:, 0]), np.nan, rates)
+
+    def interval(self, value: Float[ndarray, " k"], samples: Float[ndarray, "r k"]) -> Interval:
+        """Exact rates with limits from their resamples, row 0 being the approximation on the data themselves.
+
+        Limits are kept within [0, 1].
+        """
+        shifted = np.clip(samples[1:] + (value - samples[0]), 0, 1)
+        return percentile_interval(value, shifted, people=self.people.count)
+
+
+def resample_pairs(
+    pairs: Pairs, *, fars: tuple[float, ...] = (), resamples: int = 1000, seed: int = 0
+) -> PairResamples:
+    """Draw people and compute the verification curve of each draw.
+
+    A genuine pair weighs as much as its person, an impostor pair the product of its two people's weights. Faces of
+    negative identity are people of their own.
+
+    Args:
+        pairs: at least one of each kind.
+        fars: false accept rates that will be asked for: thresholds are placed there.
+        resamples: number of draws.
+        seed: of the draw, as in `intervals.person_weights`.
+
+    Raises:
+        VlrfaceError: no pairs of one kind, a NaN score, a genuine pair of two people, or no resamples.
+    """
+    check_scores(pairs.genuine, pairs.impostor)
+    people = people_of(pairs.identities)
+    persons = people.number[pairs.genuine_faces]
+    if (persons[:, 0] != persons[:, 1]).any():
+        raise VlrfaceError("a genuine pair has faces of two people: check the identities of the pairs")
+    weights = np.concatenate(
+        [np.ones((1, people.count), np.float32), person_weights(people.count, resamples, seed)]
+    )
+    threshold = _thresholds(pairs.impostor, fars)
+    genuine = np.zeros((people.count, len(threshold) + 1))
+    np.add.at(genuine, (persons[:, 0], _bins(pairs.genuine, threshold)), 1)
+    tpr = _cumulative_shares(weights.astype(np.float64) @ genuine)
+    accepted = _weighted_by_bin(
+        people.number.astype(np.int32)[pairs.impostor_faces], _bins(pairs.impostor, threshold), len(threshold), weights
+    )
+    return PairResamples(people, weights, threshold, far=_cumulative_shares(accepted), tpr=tpr)
+
+
+def _thresholds(impostor: Float[ndarray, " i"], fars: tuple[float, ...]) -> Float[ndarray, " t"]:
+    """Thresholds, descending: dense where few impostors are accepted, and at the rates asked for."""
+    count = len(impostor)
+    accepted = np.concatenate([[0], np.geomspace(1, count, 48), np.linspace(0, count, 21)])
+    wanted = [accepted_at_far(far, count) for far in fars]
+    places = np.unique(np.append(np.round(accepted).astype(np.int64), wanted))
+    ordered = np.sort(impostor)
+    above = np.nextafter(ordered[count - 1 - places[places < count]], np.array(np.inf, ordered.dtype))
+    return np.unique(np.append(above, ordered[0]))[::-1].astype(np.float64)
+
+
+def _bins(scores: Float[ndarray, " n"], threshold: Float[ndarray, " t"]) -> Int[ndarray, " n"]:
+    """Number of the first (highest) threshold that accepts each score; t for a score below all."""
+    ascending = threshold[::-1].astype(scores.dtype)
+    return (len(threshold) - np.searchsorted(ascending, scores, "right")).astype(np.uint8)
+
+
+def _cumulative_shares(per_bin: Float[ndarray, "r b"]) -> Float[ndarray, "r t"]:
+    """Share up to each bin; whatever is in the last bin (below all thresholds) only counts in the total."""
+    running = np.cumsum(per_bin, axis=1)
+    total = running[:, -1:]
+    return np.divide(running[:, :-1], total, out=np.full(running[:, :-1].shape, np.nan), where=total > 0)
+
+
+def _weighted_by_bin(
+    persons: Int[ndarray, "i 2"], bins: Int[ndarray, " i"], count: int, weights: Float32[ndarray, "r c"]
+) -> Float[ndarray, "r b"]:
+    """Sum of w_a · w_b over the impostor pairs of each bin."""
+    order = np.argsort(bins, kind="stable")
+    stops = np.cumsum(np.bincount(bins, minlength=count + 1))
+    totals = np.zeros((len(weights), count + 1))
+    by_person = np.ascontiguousarray(weights.T)
+    for column, (start, stop) in enumerate(zip(np.append(0, stops[:-1]), stops, strict=True)):
+        if stop > start:
+            totals[:, column] = weighted_pairs(persons[order[start:stop]], by_person)
+    return totals
+
+
+def weighted_pairs(persons: Int[ndarray, "p 2"], by_person: Float32[ndarray, "c r"]) -> Float[ndarray, " r"]:
+    """Sum of w_a · w_b over pairs of people, for each resample.
+
+    Few pairs are gathered one by one; many are counted into a matrix of people by people, whose quadratic form is the
+    same sum.
+
+    Args:
+        persons: (p, 2) person numbers.
+        by_person: (c, r) weights, a row per person.
+
+    Returns:
+        (r,) sums.
+    """
+    rows, first = np.unique(persons[:, 0], return_inverse=True)
+    columns, second = np.unique(persons[:, 1], return_inverse=True)
+    if len(persons) * _GATHER_COST < len(rows) * len(columns):
+        return _gathered(persons, by_person)
+    counts = np.bincount(first * len(columns) + second, minlength=len(rows) * len(columns))
+    matrix = counts.reshape(len(rows), len(columns)).astype(np.float32)
+    return np.einsum("cr,cr->r", by_person[rows], matrix @ by_person[columns], dtype=np.float64)
+
+
+def _gathered(persons: Int[ndarray, "p 2"], by_person: Float32[ndarray, "c r"]) -> Float[ndarray, " r"]:
+    total = np.zeros(by_person.shape[1])
+    step = max(1, _PRODUCTS_AT_ONCE // by_person.shape[1])
+    for start in range(0, len(persons), step):
+        part = persons[start : start + step]
+        total += np.einsum("pr,pr->r", by_person[part[:, 0]], by_person[part[:, 1]])
+    return total
+
+
+def _with_ends(far: Float[ndarray, "r t"], tpr: Float[ndarray, "r t"]) -> tuple[ndarray, ndarray]:
+    """The curves from (0, 0) to (1, 1)."""
+    zero, one = np.zeros((len(far), 1)), np.ones((len(far), 1))
+    return np.hstack([zero, far, one]), np.hstack([zero, tpr, one])

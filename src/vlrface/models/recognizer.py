@@ -1,0 +1,219 @@
+"""The whole network: crops in, embedding and recognizability index out."""
+
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from typing import Final, Literal, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float32, UInt8
+from numpy import ndarray
+from torch import Tensor, nn
+
+from vlrface.images.resize import resize
+from vlrface.models.attention import PerceptibilityAttention
+from vlrface.models.backbone import Backbone
+from vlrface.models.recognizability import PerceptibilityRegression
+from vlrface.types import UNKNOWN_IDENTITY, Faces, VlrfaceError
+
+CROP_ROLE: Final = "crop"
+"""Role of the rows of `Recognizer.faces`."""
+
+
+class Output(NamedTuple):
+    """What the network says about a batch; float32, embeddings not normalised.
+
+    Attributes:
+        embedding: of the plain feature map, v.
+        attended: of the attended feature map, v_attn; NaN for a network without attention.
+        recognizability: predicted index ξ̂, unbounded, larger is easier; NaN for a network that predicts none.
+        attention: spatial attention in (0, 1), one value per cell of the feature map; NaN without attention.
+    """
+
+    embedding: Float32[Tensor, "b d"]
+    attended: Float32[Tensor, "b d"]
+    recognizability: Float32[Tensor, " b"]
+    attention: Float32[Tensor, "b 1 fh fw"]
+
+
+class Recognizer(nn.Module):
+    """A backbone with the heads of the method: crop → embedding and recognizability index.
+
+    Normalisation is inside, so the same bytes give the same embedding wherever the network runs. The trunk (all up to
+    the feature map) follows the caller's autocast; everything after it is computed in float32.
+
+    A head that is None costs nothing: plain ArcFace has neither.
+
+    Args:
+        backbone: trunk and embedding layer; its `input` says what crops are taken.
+        regression: predicts the recognizability index.
+        attention: weighs the feature map for a second embedding by the same embedding layer.
+        serve: which embedding is used at inference: "plain" v or "attended" v_attn.
+
+    Raises:
+        VlrfaceError: a head was made for another feature map, or "attended" is served without attention.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        regression: PerceptibilityRegression | None = None,
+        attention: PerceptibilityAttention | None = None,
+        *,
+        serve: Literal["plain", "attended"] = "plain",
+    ) -> None:
+        super().__init__()
+        shape = backbone.feature_shape
+        if regression is not None and regression.feature_shape != shape:
+            raise VlrfaceError(f"the regression takes maps of {regression.feature_shape}, the backbone gives {shape}")
+        if attention is not None and attention.channels != shape[0]:
+            raise VlrfaceError(f"the attention takes {attention.channels} channels, the backbone gives {shape[0]}")
+        if serve == "attended" and attention is None:
+            raise VlrfaceError('serve="attended" needs an attention module: give one, or serve "plain"')
+        self.backbone = backbone
+        self.regression = regression
+        self.attention = attention
+        self.serve: Literal["plain", "attended"] = serve
+
+    def forward(self, crops: UInt8[Tensor, "b h w 3"]) -> Output:
+        """Everything the network says about a batch of crops.
+
+        Args:
+            crops: RGB pixels of the input's size, as the data gives them.
+
+        Returns:
+            Embeddings, recognizability and attention.
+
+        Raises:
+            VlrfaceError: the crops are no uint8 pixels of the input's size.
+        """
+        spec = self.backbone.input
+        if crops.dtype != torch.uint8 or tuple(crops.shape[1:]) != (spec.height, spec.width, 3):
+            raise VlrfaceError(
+                f"crops are {crops.dtype} of shape {tuple(crops.shape)}, the network takes "
+                f"uint8 of (n, {spec.height}, {spec.width}, 3): resize them with vlrface.images.resize"
+            )
+        features = self.backbone.feature_map(spec.normalised(crops))
+        with torch.autocast(crops.device.type, enabled=False):
+            return self._heads(features.float())
+
+    def _heads(self, features: Float32[Tensor, "b c fh fw"]) -> Output:
+        count = len(features)
+        undefined = features.new_full((), torch.nan)
+        if self.attention is None:
+            embedding = self.backbone.embed(features)
+            attended = undefined.expand_as(embedding)
+            attention = undefined.expand(count, 1, *features.shape[2:])
+        else:
+            weighted, attention = self.attention(features)
+            both = self.backbone.embed(torch.cat([features, weighted]), measured=count)
+            embedding, attended = both[:count], both[count:]
+        recognizability = undefined.expand(count) if self.regression is None else self.regression(features)
+        return Output(embedding, attended, recognizability, attention)
+
+    def served(self, output: Output) -> Float32[Tensor, "b d"]:
+        """The embedding that inference uses, as `serve` says."""
+        return output.attended if self.serve == "attended" else output.embedding
+
+    def embed_crops(
+        self, images: UInt8[ndarray, "n h w 3"], *, batch_size: int = 64, flip: bool = False
+    ) -> tuple[Float32[ndarray, "n d"], Float32[ndarray, " n"]]:
+        """Served embeddings and recognizability of crops of the input's size.
+
+        Runs in evaluation mode without gradients, and leaves the mode as it was. A crop's result does not depend on
+        its batch (up to float32 rounding).
+
+        Args:
+            images: RGB pixels of the input's size; may be memory-mapped, a batch is read at a time.
+            batch_size: crops per forward pass.
+            flip: flip fusion: the sum of the un-normalised embeddings of a crop and its mirror image, and the mean of
+                both indices. Twice the time.
+
+        Returns:
+            The embeddings, not normalised, and the predicted indices (NaN without a regression).
+
+        Raises:
+            VlrfaceError: the images have not the input's size.
+        """
+        embeddings = np.empty((len(images), self.backbone.embedding_dim), np.float32)
+        recognizability = np.empty(len(images), np.float32)
+        device = next(self.parameters()).device
+        with self._evaluating(), torch.inference_mode():
+            for start in range(0, len(images), batch_size):
+                rows = slice(start, start + batch_size)
+                # A copy, because a memory-mapped array is read-only and a tensor is not.
+                crops = torch.from_numpy(np.array(images[rows])).to(device)
+                embedding, index = self._served_and_index(crops)
+                if flip:
+                    mirrored, mirrored_index = self._served_and_index(crops.flip(2))
+                    embedding, index = embedding + mirrored, (index + mirrored_index) / 2
+                embeddings[rows] = embedding.cpu().numpy()
+                recognizability[rows] = index.cpu().numpy()
+        return embeddings, recognizability
+
+    def faces(
+        self,
+        crops: Sequence[ndarray],
+        *,
+        names: Sequence[str] | None = None,
+        batch_size: int = 64,
+        flip: bool = False,
+    ) -> Faces:
+        """Encode crops of any size.
+
+        Args:
+            crops: RGB uint8, each (h, w, 3) of its own size; resized to the input by `vlrface.images.resize.resize`.
+            names: of the crops, all different; None for "0", "1", ...
+            batch_size: crops per forward pass.
+            flip: flip fusion, see `embed_crops`.
+
+        Returns:
+            One row per crop, in order, with role "crop" and unknown identity.
+
+        Raises:
+            VlrfaceError: a crop is no uint8 image of shape (h, w, 3), or the names do not fit.
+        """
+        count = len(crops)
+        names = [str(i) for i in range(count)] if names is None else names
+        if len(names) != count:
+            raise VlrfaceError(f"{len(names)} names were given for {count} crops")
+        for name, crop in zip(names, crops, strict=True):
+            if crop.dtype != np.uint8 or crop.ndim != 3 or crop.shape[2] != 3 or crop.size == 0:
+                raise VlrfaceError(
+                    f"crop {name}: {crop.dtype} of shape {crop.shape}, but RGB uint8 (h, w, 3) is needed"
+                )
+        spec = self.backbone.input
+        embeddings = np.empty((count, self.backbone.embedding_dim), np.float32)
+        recognizability = np.empty(count, np.float32)
+        for start in range(0, count, batch_size):
+            rows = slice(start, start + batch_size)
+            images = np.stack([resize(crop, spec.height, spec.width) for crop in crops[rows]])
+            embeddings[rows], recognizability[rows] = self.embed_crops(images, batch_size=batch_size, flip=flip)
+        return Faces(
+            embeddings=embeddings,
+            recognizability=recognizability,
+            identities=np.full(count, UNKNOWN_IDENTITY, np.int64),
+            roles=np.full(count, CROP_ROLE),
+            names=np.array(names, dtype=np.str_),
+            sizes=np.array([min(crop.shape[:2]) for crop in crops], np.int32),
+            failures=np.full(count, ""),
+            meta={
+                "network": type(self.backbone).__name__,
+                "input": [spec.height, spec.width],
+                "serve": self.serve,
+                "flip": flip,
+            },
+        )
+
+    def _served_and_index(self, crops: UInt8[Tensor, "b h w 3"]) -> tuple[Tensor, Tensor]:
+        output: Output = self(crops)
+        return self.served(output), output.recognizability
+
+    @contextmanager
+    def _evaluating(self) -> Generator[None]:
+        was_training = self.training
+        self.eval()
+        try:
+            yield
+        finally:
+            self.train(was_training)

@@ -1,0 +1,122 @@
+"""Crops as pictures inside a page: data addresses, the faces under the histogram, attention laid over faces."""
+
+import base64
+import io
+from dataclasses import dataclass
+from typing import Final, cast
+
+import cv2
+import numpy as np
+from jaxtyping import Float, Int, UInt8
+from numpy import ndarray
+from PIL import Image
+
+from vlrface.images.resize import resize
+from vlrface.report.inputs import Attention, Pictures
+
+BINS: Final = 10
+FACES_PER_BIN: Final = 5
+THUMBNAIL: Final = 64
+MAX_ATTENTION: Final = 24
+_ATTENTION_SIDE: Final = 112
+_LOSSLESS_BELOW: Final = 48  # pixels of the longer side: there a lossy code costs sharpness and saves nothing
+
+
+@dataclass(frozen=True)
+class Face:
+    """A crop in a page: its picture as a data address, and what to say about it."""
+
+    source: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Column:
+    """Faces of one bin of the histogram, from hard to easy, and the median index of the whole bin."""
+
+    faces: tuple[Face, ...]
+    median: float
+    tone: int
+
+
+@dataclass(frozen=True)
+class Overlay:
+    """A face, the same face under its attention, and a text."""
+
+    face: str
+    overlay: str
+    text: str
+
+
+def data_address(image: UInt8[ndarray, "h w 3"], longest_side: int = THUMBNAIL) -> str:
+    """A crop as a `data:` address, shrunk so that no side is longer than `longest_side` pixels, never enlarged."""
+    height, width = image.shape[:2]
+    scale = longest_side / max(height, width)
+    if scale < 1:
+        image = resize(image, max(1, round(height * scale)), max(1, round(width * scale)))
+    buffer = io.BytesIO()
+    exact = max(image.shape[:2]) < _LOSSLESS_BELOW
+    Image.fromarray(np.ascontiguousarray(image)).save(buffer, "WEBP", lossless=exact, quality=80, method=2)
+    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def bins(recognizability: Float[ndarray, " n"], count: int = BINS) -> list[Int[ndarray, " _"]]:
+    """Rows in bins of equal numbers of faces, by rising index; rows with NaN are in none.
+
+    Ties keep their order, so that equal values may fall into two bins: every bin is filled whatever the values.
+    """
+    finite = np.flatnonzero(np.isfinite(recognizability))
+    ordered = finite[np.argsort(recognizability[finite], kind="stable")]
+    return [part for part in np.array_split(ordered, count) if len(part)]
+
+
+def columns(pictures: Pictures) -> tuple[Column, ...]:
+    """The columns of faces under the histogram: in each bin evenly spaced by rank. Empty without crops."""
+    if not len(pictures.crops):
+        return ()
+    parts = bins(pictures.recognizability)
+    found: list[Column] = []
+    for k, rows in enumerate(parts):
+        spaced = np.linspace(0, len(rows) - 1, min(FACES_PER_BIN, len(rows)) + 2)[1:-1].round().astype(int)
+        faces = tuple(
+            Face(
+                data_address(pictures.crops[int(row)]),
+                f"{pictures.names[int(row)]}, recognizability {pictures.recognizability[row]:.3f}",
+            )
+            for row in rows[spaced]
+        )
+        found.append(Column(faces, float(np.median(pictures.recognizability[rows])), 5 * k // len(parts)))
+    return tuple(found)
+
+
+def overlays(attention: Attention) -> tuple[tuple[Overlay, ...], tuple[float, float]]:
+    """Faces beside themselves under their attention.
+
+    One colour scale serves all faces: from the lowest to the highest attention of the maps shown, so that maps can be
+    compared with each other, and a network whose attention hardly varies still shows where it does.
+
+    Returns:
+        At most `MAX_ATTENTION` overlays, and the two ends of the scale.
+    """
+    maps = attention.maps[:MAX_ATTENTION].astype(np.float64)
+    if not len(maps):
+        return (), (0.0, 1.0)
+    low, high = float(maps.min()), float(maps.max())
+    found: list[Overlay] = []
+    for row, each in enumerate(maps):
+        face = attention.faces[row]
+        shown = overlay(face, (each - low) / (high - low) if high > low else np.zeros_like(each))
+        text = attention.captions[row] if len(attention.captions) else ""
+        found.append(Overlay(data_address(face, _ATTENTION_SIDE), data_address(shown, _ATTENTION_SIDE), text))
+    return tuple(found), (low, high)
+
+
+def overlay(face: UInt8[ndarray, "h w 3"], weights: Float[ndarray, "mh mw"]) -> UInt8[ndarray, "s s 3"]:
+    """A face in grey, tinted by weights in [0, 1]: dark violet where low, yellow where high."""
+    from matplotlib import colormaps
+
+    side = _ATTENTION_SIDE
+    grey = resize(face, side, side).mean(axis=2, keepdims=True)
+    smooth = cast(ndarray, cv2.resize(weights, (side, side), interpolation=cv2.INTER_LINEAR)).clip(0.0, 1.0)
+    tint = 255.0 * np.asarray(colormaps["inferno"](smooth))[..., :3]
+    return np.round(0.5 * grey + 0.5 * tint).clip(0, 255).astype(np.uint8)

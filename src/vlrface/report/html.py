@@ -1,0 +1,98 @@
+"""Writing pages and JSON files. matplotlib and jinja2 are needed, and imported, only where a page is made."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from vlrface.files import written_atomically
+from vlrface.report.inputs import Attention, EmbeddingMap, Pictures, ScoredFace
+from vlrface.types import Curve, Report, VlrfaceError
+
+
+def write_report(
+    report: Report,
+    html: Path | None,
+    json: Path | None,
+    *,
+    pictures: Pictures | None = None,
+    embedding_map: EmbeddingMap | None = None,
+    attention: Attention | None = None,
+    training: Mapping[str, Curve] | None = None,
+) -> None:
+    """Write what an evaluation or a training run found: a page for a person, a JSON file for a program.
+
+    The page is one file without scripts or outside resources. A part whose data is absent is left out. The same values
+    give the same bytes.
+
+    Args:
+        report: figures, counts, curves, context. Every curve is drawn; unknown ones under their own name.
+        html: where the page goes, or None.
+        json: where `Report.to_json` goes, or None.
+        pictures: faces for the histogram of the recognizability index.
+        embedding_map: embeddings for the map of principal components.
+        attention: faces with attention maps.
+        training: scalars of a run over its steps, as `vlrface.train.journal.training_curves` reads them. Curves of the
+            report under "training/..." are shown with them.
+
+    Raises:
+        VlrfaceError: matplotlib or jinja2 is missing.
+        OSError: a file cannot be written; what was there before is as it was.
+    """
+    if json is not None:
+        report.save(json)
+    if html is not None:
+
+        def page() -> str:
+            from vlrface.report.page import render_report
+
+            return render_report(
+                report, pictures=pictures, embedding_map=embedding_map, attention=attention, training=training
+            )
+
+        _write(html, page)
+
+
+def write_score_page(
+    path: Path,
+    rows: Sequence[ScoredFace],
+    *,
+    title: str,
+    failures: Sequence[tuple[str, str]] = (),
+    calibration: str = "",
+) -> None:
+    """Write the page of `vlrface score`: every face with its index, score and verdict, from easy to hard.
+
+    One file without scripts or outside resources, some 1.5 kB a face; a browser lays out only what is in view, so that
+    thousands of faces stay usable.
+
+    Args:
+        path: where the page goes.
+        rows: the scored faces, in any order; a NaN score or index sorts last.
+        title: heading of the page.
+        failures: name and reason of each file that could not be scored.
+        calibration: what the score means and where its thresholds come from, in a sentence or two.
+
+    Raises:
+        VlrfaceError: matplotlib or jinja2 is missing.
+        OSError: the file cannot be written; what was there before is as it was.
+    """
+
+    def page() -> str:
+        from vlrface.report.scores import render_scores
+
+        return render_scores(rows, title=title, failures=failures, calibration=calibration)
+
+    _write(path, page)
+
+
+def _write(path: Path, page: Callable[[], str]) -> None:
+    try:
+        text = page()
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] not in ("matplotlib", "jinja2"):
+            raise
+        raise VlrfaceError(
+            f"a page needs {error.name}, which is not installed: pip install 'vlrface[report]', or ask for JSON only"
+        ) from error
+    with written_atomically(path) as temporary:
+        # A file name that is not UTF-8 holds lone surrogates, which no page can carry: they are shown as \udcff.
+        temporary.write_bytes(text.encode("utf-8", "backslashreplace"))

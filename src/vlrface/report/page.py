@@ -1,0 +1,203 @@
+"""The page of an evaluation or a training run: which parts it has, and what each shows."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import count
+from typing import Any, Final
+
+import numpy as np
+
+from vlrface.report import crops, wording
+from vlrface.report.distributions import embedding_figure, recognizability_histogram
+from vlrface.report.inputs import Attention, EmbeddingMap, Pictures
+from vlrface.report.lines import Subject, line_figure, subject
+from vlrface.report.svg import Drawing
+from vlrface.report.template import render
+from vlrface.report.training import training_panels
+from vlrface.types import Curve, Estimate, Report
+
+CARDS: Final = 4
+
+_SECTIONS: Final = (
+    ("reject", "Refusing the hardest faces", "Does refusing the least recognizable faces remove the errors?"),
+    ("recognition", "Finding and accepting people", ""),
+    ("other", "Further curves", ""),
+    ("training", "Training", "How the run went, step by step."),
+)
+
+
+@dataclass(frozen=True)
+class Whisker:
+    """A value and its interval on a line from 0 to 100 %, in percent."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A key figure as a card or as a row of the table."""
+
+    key: str
+    label: str
+    value: str
+    interval: str
+    sentence: str
+    whisker: Whisker | None
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A drawing with its heading and caption; a second drawing for narrow screens where one would not do."""
+
+    title: str
+    caption: str
+    drawing: Drawing | None
+    narrow: Drawing | None = None
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page that holds panels."""
+
+    ident: str
+    title: str
+    lead: str
+    panels: tuple[Panel, ...]
+
+
+def render_report(
+    report: Report,
+    *,
+    pictures: Pictures | None = None,
+    embedding_map: EmbeddingMap | None = None,
+    attention: Attention | None = None,
+    training: Mapping[str, Curve] | None = None,
+) -> str:
+    """The page as text; see `vlrface.report.html.write_report`."""
+    idents = (f"f{i}" for i in count())
+    figures = [_figure(name, estimate) for name, estimate in report.figures.items()]
+    histogram = None if pictures is None else _histogram(pictures, idents)
+    map_panel = None if embedding_map is None else _map(embedding_map, idents)
+    overlays, scale = ((), (0.0, 1.0)) if attention is None else crops.overlays(attention)
+    facts, details = _context(report.context)
+    return render(
+        "page.html.j2",
+        title=report.title,
+        benchmark=report.benchmark,
+        summary=wording.summary(report),
+        cards=_cards(report.figures),
+        histogram=histogram,
+        columns=() if pictures is None or histogram is None else crops.columns(pictures),
+        sections=_sections(report, training or {}, idents),
+        map=map_panel,
+        overlays=overlays,
+        scale=[wording.number(end) for end in scale],
+        figures=figures,
+        counts=[(wording.humanised(name), f"{value:,}") for name, value in report.counts.items()],
+        facts=facts,
+        details=details,
+    )
+
+
+def _figure(name: str, estimate: Estimate) -> Figure:
+    known = wording.meaning(name)
+    whisker = None
+    ends = (estimate.value, estimate.low, estimate.high)
+    if known.unit == "share" and all(np.isfinite(end) and 0.0 <= end <= 1.0 for end in ends):
+        whisker = Whisker(*(round(100 * end, 2) for end in ends))
+    return Figure(
+        name,
+        known.label,
+        wording.value_text(estimate, known.unit),
+        wording.interval_text(estimate, known.unit),
+        known.sentence,
+        whisker,
+    )
+
+
+def _cards(figures: Mapping[str, Estimate]) -> list[Figure]:
+    """The first figure of each family, in the order of the report: not rank-1, rank-5 and rank-10 side by side."""
+    first: dict[str, Figure] = {}
+    for name, estimate in figures.items():
+        first.setdefault(wording.meaning(name).family, _figure(name, estimate))
+    return list(first.values())[:CARDS]
+
+
+def _histogram(pictures: Pictures, idents: Iterator[str]) -> Panel | None:
+    wide = recognizability_histogram(pictures, ident=next(idents), wide=True)
+    narrow = recognizability_histogram(pictures, ident=next(idents), wide=False)
+    if wide is None:
+        return None
+    faces = len(pictures.recognizability)
+    caption = f"How many of {faces:,} faces have which index; further right is easier to recognise."
+    if len(pictures.crops):
+        caption += " Each column shows faces of one tenth of all, from hard (left) to easy (right)."
+    share = f"{100 * pictures.reject_share:g} %"
+    caption += f" Dashed: faces to its left are the {share} that a rejection of {share} refuses."
+    if pictures.unrecognizable is not None:
+        mean, deviation = pictures.unrecognizable
+        caption += (
+            f" Grey band: the unrecognizable identities, mean {wording.number(mean)} ± deviation "
+            f"{wording.number(deviation)}."
+        )
+    return Panel("", _with_notes(caption, wide), wide, narrow)
+
+
+def _map(given: EmbeddingMap, idents: Iterator[str]) -> Panel | None:
+    drawing = embedding_figure(given, ident=next(idents))
+    if drawing is None:
+        return None
+    caption = (
+        "Each point is the embedding of a face, on the two directions in which all of them differ most; near points "
+        "look alike to the network. Where it knows what it cannot recognise, the hardest faces lie near the "
+        "unrecognizable ones."
+    )
+    return Panel("", _with_notes(caption, drawing), drawing)
+
+
+def _sections(report: Report, training: Mapping[str, Curve], idents: Iterator[str]) -> list[Section]:
+    panels: dict[str, list[Panel]] = {ident: [] for ident, _, _ in _SECTIONS}
+    scalars: dict[str, Curve | Sequence[Curve]] = dict(training)
+    for key, curves in report.curves.items():
+        if key.startswith("training/"):
+            scalars.setdefault(key.removeprefix("training/"), curves)
+        elif curves:
+            about = subject(key)
+            panels[about.section].append(_panel(about, curves, idents))
+    for about, curves in training_panels(scalars):
+        panels["training"].append(_panel(about, curves, idents))
+    return [Section(ident, title, lead, tuple(panels[ident])) for ident, title, lead in _SECTIONS if panels[ident]]
+
+
+def _panel(about: Subject, curves: Sequence[Curve], idents: Iterator[str]) -> Panel:
+    drawing = line_figure(curves, about, ident=next(idents))
+    caption = about.caption
+    if drawing is None:
+        return Panel(about.title, f"{caption} No value is finite, so that nothing can be drawn.".strip(), None)
+    if about.section != "training" and any(curve.low is not None for curve in curves):
+        caption += " Shaded: 95 % interval."
+    return Panel(about.title, _with_notes(caption, drawing), drawing)
+
+
+def _with_notes(caption: str, drawing: Drawing) -> str:
+    return " ".join((caption, *drawing.notes)).strip()
+
+
+def _context(context: Mapping[str, Any]) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+    """Single values as facts, nested ones as text to unfold."""
+    facts: list[tuple[str, str]] = []
+    details: list[tuple[str, str]] = []
+    for key, value in context.items():
+        name = wording.humanised(key)
+        if key == "summary":
+            continue
+        if isinstance(value, (dict, list, tuple)):
+            details.append((name, json.dumps(value, indent=2, default=str, ensure_ascii=False)))
+        elif key in ("seconds", "duration_s") and isinstance(value, (int, float)):
+            facts.append(("time", wording.duration(float(value))))
+        else:
+            facts.append((name, "–" if value is None else str(value)))
+    return facts, details

@@ -1,0 +1,318 @@
+"""The training loop: built objects in, checkpoints out.
+
+What is guaranteed:
+- a run that is stopped (Ctrl-C, SIGTERM, kill) and started again ends, on CPU, with the very weights of an
+  undisturbed run: batches depend on (seed, epoch, position) alone, dropout on (seed, step) alone, and `last.safetensors`
+  holds weights, prototypes, statistics, optimiser and averages of one step;
+- a loss or gradient that is not finite stops the run before it touches the weights.
+"""
+
+import signal
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from torch import Tensor
+
+from vlrface.data.batches import Batch, Batches
+from vlrface.losses.objective import MethodObjective
+from vlrface.losses.recognizability import UnrecognizableStatistics
+from vlrface.models.recognizer import Recognizer
+from vlrface.train.journal import Journal
+from vlrface.train.options import TrainingOptions
+from vlrface.train.state import RunState
+from vlrface.types import VlrfaceError
+
+BEST_NAME = "best.safetensors"
+LAST_NAME = "last.safetensors"
+
+
+class TrainingDiverged(VlrfaceError):
+    """A loss part or the gradient is NaN or infinite."""
+
+
+class TrainingInterrupted(Exception):
+    """The run was asked to stop, and saved itself. Start it again with the same command to go on."""
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What one validation found.
+
+    Attributes:
+        figures: named values for the log, e.g. "rank1".
+        criterion: the value by which the best checkpoint is chosen; larger is better.
+        card: JSON values that a checkpoint of these weights carries, e.g. its calibration.
+    """
+
+    figures: Mapping[str, float]
+    criterion: float
+    card: Mapping[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Ingredients:
+    """The built objects of a run.
+
+    Attributes:
+        recognizer: the network, on the device that trains.
+        objective: losses, prototypes and statistics of the unrecognizable faces.
+        batches: training crops of the network's input size.
+        teachers: per part of the data the teacher embedding of each row (n, d), or None.
+        unrecognizable: (m, h, w, 3) crops of unrecognizable faces; None when no loss needs them.
+        validate: measures a recognizer on held-out training identities.
+    """
+
+    recognizer: Recognizer
+    objective: MethodObjective
+    batches: Batches
+    teachers: tuple[Tensor | None, ...]
+    unrecognizable: UInt8[Tensor, "m h w 3"] | None
+    validate: Callable[[Recognizer, UnrecognizableStatistics | None], Validation]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Where a finished run left its checkpoints, and the validation figures of the best."""
+
+    best: Path
+    last: Path
+    steps: int
+    seconds: float
+    figures: Mapping[str, float]
+
+
+def train(
+    ingredients: Ingredients,
+    options: TrainingOptions,
+    folder: Path,
+    *,
+    config: Mapping[str, Any],
+    seed: int = 0,
+    progress: bool = True,
+    stop_at: int | None = None,
+) -> Outcome:
+    """Train, or go on with the run that `folder` holds.
+
+    Args:
+        ingredients: what is trained, on what.
+        options: how.
+        folder: gets `best.safetensors`, `last.safetensors`, `log.jsonl` and `tensorboard/`.
+        config: the resolved configuration as JSON values; stored in each checkpoint, and compared when resuming.
+        seed: of batches and dropout.
+        progress: show a progress bar.
+        stop_at: stop as if interrupted once this many steps are done.
+
+    Returns:
+        The paths of the checkpoints and what the best one reached.
+
+    Raises:
+        TrainingInterrupted: Ctrl-C, SIGTERM or `stop_at`; the run is saved.
+        TrainingDiverged: names step, batch and loss part; the last good checkpoint stays.
+        VlrfaceError: `folder` holds a run of another configuration.
+    """
+    if options.threads is not None:
+        torch.set_num_threads(options.threads)
+    state = RunState(ingredients.recognizer, ingredients.objective, options, config)
+    last = folder / LAST_NAME
+    if last.is_file():
+        state.restore(last)
+    per_epoch = ingredients.batches.steps_per_epoch
+    steps = per_epoch * options.epochs
+    loop = _Loop(ingredients, options, folder, state, seed, per_epoch, steps)
+    journal = Journal(
+        folder, start_step=state.step, steps=steps, batch_size=options.batch_size, progress=progress
+    )
+    with torch.random.fork_rng(), _StopRequest() as stop, journal:
+        if state.step:
+            journal.say(f"going on from step {state.step} of {steps} ({last})")
+        while state.step < steps:
+            epoch, start = divmod(state.step, per_epoch)
+            for batch in ingredients.batches.epoch(epoch, start):
+                loop.step(batch, journal)
+                if stop.requested or state.step == stop_at:
+                    break
+            else:
+                loop.end_epoch(epoch, journal)
+                continue
+            loop.stop(last)
+    return Outcome(folder / BEST_NAME, last, state.step, state.seconds, state.best_figures)
+
+
+@dataclass(eq=False)
+class _Loop:
+    """One step and one epoch's end; split from `train` so that each reads on a screen."""
+
+    ingredients: Ingredients
+    options: TrainingOptions
+    folder: Path
+    state: RunState
+    seed: int
+    per_epoch: int
+    steps: int
+
+    def __post_init__(self) -> None:
+        self._forward = _training_forward(self.ingredients.recognizer, self.options)
+        self._since = time.perf_counter()
+        self._logged = self.state.step
+
+    def step(self, batch: Batch, journal: Journal) -> None:
+        state, options = self.state, self.options
+        if self.ingredients.unrecognizable is not None and state.step % options.refresh_every == 0:
+            self.ingredients.objective.refresh(self._measure(self.ingredients.recognizer))
+        state.recognizer.train()
+        # Dropout depends on the step alone, so that a resumed run needs no saved random state.
+        torch.manual_seed(int(np.random.SeedSequence([self.seed, state.step]).generate_state(1, np.uint32)[0]))
+        images = torch.from_numpy(batch.images).to(state.device)
+        labels = torch.from_numpy(batch.labels).to(state.device)
+        epoch = state.step / self.per_epoch
+        with torch.autocast(state.device.type, torch.bfloat16, enabled=options.precision == "bf16"):
+            output = self._forward(images)
+        teacher, taught = self._teachers(batch)
+        result = self.ingredients.objective(
+            output.embedding,
+            output.attended,
+            output.recognizability,
+            labels,
+            epoch=epoch,
+            teacher=teacher,
+            teacher_mask=taught,
+        )
+        for name, value in result.parts.items():
+            if not torch.isfinite(value).all():
+                raise self._diverged(f"loss part {name!r}", batch)
+        norm = state.backward(result.total)
+        if not np.isfinite(norm):
+            raise self._diverged("the gradient", batch)
+        rate = options.schedule.multiplier(state.step, self.steps)
+        state.update(rate)
+        journal.advance(epoch, float(result.total))
+        if state.step % options.log_every == 0:
+            self._log(journal, result.parts, result.weighted, norm, rate)
+        if state.step % options.save_every == 0:
+            state.save_last(self.folder / LAST_NAME)
+
+    def end_epoch(self, epoch: int, journal: Journal) -> None:
+        done = epoch + 1
+        if done % self.options.validate_every == 0 or done == self.options.epochs:
+            served = self.state.served()
+            statistics = None
+            if self.ingredients.unrecognizable is not None:
+                statistics = self._measure(served)
+            found = self.ingredients.validate(served, statistics)
+            journal.write(self.state.step, {f"validation/{k}": v for k, v in found.figures.items()})
+            journal.say(f"epoch {done}: " + ", ".join(f"{k} {v:.3f}" for k, v in found.figures.items()))
+            if found.criterion > self.state.best_criterion:
+                self.state.best_criterion = found.criterion
+                self.state.best_figures = dict(found.figures)
+                self.state.save_best(self.folder / BEST_NAME, served, statistics, found.card)
+        self.state.save_last(self.folder / LAST_NAME)
+
+    def stop(self, last: Path) -> None:
+        self.state.save_last(last)
+        raise TrainingInterrupted(
+            f"stopped at step {self.state.step} of {self.steps}; {last} is saved. Run the same command again to go on"
+        )
+
+    def _teachers(self, batch: Batch) -> tuple[Tensor | None, Tensor | None]:
+        teachers = self.ingredients.teachers
+        width = next((t.shape[1] for t in teachers if t is not None), None)
+        if width is None:
+            return None, None
+        target = torch.zeros(len(batch.rows), width)
+        taught = torch.zeros(len(batch.rows), dtype=torch.bool)
+        for part, embeddings in enumerate(teachers):
+            if embeddings is not None:
+                where = torch.from_numpy(batch.parts == part)
+                target[where] = embeddings[torch.from_numpy(batch.rows)[where]]
+                taught |= where
+        return target.to(self.state.device), taught.to(self.state.device)
+
+    @torch.no_grad()
+    def _measure(self, recognizer: Recognizer) -> UnrecognizableStatistics:
+        """Centre, mean and deviation of the unrecognizable faces, as the network in evaluation mode sees them now."""
+        crops = self.ingredients.unrecognizable
+        assert crops is not None  # callers ask only then  # noqa: S101
+        recognizer.eval()
+        with torch.autocast(self.state.device.type, torch.bfloat16, enabled=self.options.precision == "bf16"):
+            outputs = [recognizer(part.to(self.state.device)) for part in crops.split(256)]
+        embeddings = torch.cat([output.embedding for output in outputs])
+        index = torch.cat([output.recognizability for output in outputs])
+        return UnrecognizableStatistics.measure(embeddings, index)
+
+    def _log(
+        self, journal: Journal, parts: Mapping[str, Tensor], weighted: Mapping[str, Tensor], norm: float, rate: float
+    ) -> None:
+        now = time.perf_counter()
+        speed = (self.state.step - self._logged) * self.options.batch_size / (now - self._since)
+        self._since, self._logged = now, self.state.step
+        scalars = {f"loss/{name}": float(value) for name, value in parts.items()}
+        scalars |= {f"weighted/{name}": float(value) for name, value in weighted.items()}
+        scalars |= {"gradient_norm": norm, "rate/trunk": rate * self.options.trunk_rate, "images_per_second": speed}
+        journal.write(self.state.step, scalars)
+
+    def _diverged(self, what: str, batch: Batch) -> TrainingDiverged:
+        rows = ", ".join(f"{p}:{r}" for p, r in zip(batch.parts[:4], batch.rows[:4], strict=True))
+        last = self.folder / LAST_NAME
+        kept = f"{last} holds the last good step" if last.is_file() else "nothing had been saved yet"
+        return TrainingDiverged(
+            f"{what} is not finite at step {self.state.step} (batch of part:row {rows}, …). {kept}. "
+            "Lower training.trunk_rate or training.prototypes_rate, set training.clip_norm above the logged "
+            "gradient_norm, or use training.precision=float32"
+        )
+
+
+def _training_forward(recognizer: Recognizer, options: TrainingOptions) -> Callable[[Tensor], Any]:
+    """The network's call, compiled if asked for and possible."""
+    if not options.compiled:
+        return recognizer
+    compiled = torch.compile(recognizer)
+    broken = False
+
+    def forward(images: Tensor) -> Any:
+        nonlocal broken
+        if broken:
+            return recognizer(images)
+        try:
+            return compiled(images)
+        except torch._dynamo.exc.TorchDynamoException as error:  # pyright: ignore[reportPrivateUsage]
+            broken = True
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            print(f"torch.compile does not work here ({reason}); going on without it, more slowly")
+            return recognizer(images)
+
+    return forward
+
+
+class _StopRequest:
+    """Turns the first Ctrl-C or SIGTERM into a wish that the loop grants at the end of a step."""
+
+    def __init__(self) -> None:
+        self.requested = False
+        self._previous: dict[int, Any] = {}
+
+    def __enter__(self) -> "_StopRequest":
+        for number in (signal.SIGINT, signal.SIGTERM):
+            try:
+                self._previous[number] = signal.signal(number, self._request)
+            except ValueError:  # only the main thread may; elsewhere the caller decides
+                break
+        return self
+
+    def _request(self, number: int, frame: FrameType | None) -> None:
+        del frame
+        self.requested = True
+        # A second signal acts at once.
+        signal.signal(number, self._previous[number])
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)

@@ -1,0 +1,107 @@
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from vlrface.experiment.config import (
+    ArcFaceConfig,
+    DataConfig,
+    Experiment,
+    FolderSource,
+    IResNetConfig,
+    MobileFaceNetConfig,
+    ModelConfig,
+    ObjectiveConfig,
+    PartConfig,
+    ValidationConfig,
+    load_recipe,
+    model_from_json,
+    override,
+    to_json,
+)
+from vlrface.images.framing import Framing
+from vlrface.train import TrainingOptions
+from vlrface.types import VlrfaceError
+
+RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.py"))
+
+
+def small():
+    crops = FolderSource("crops")
+    return Experiment(
+        name="small",
+        model=ModelConfig(MobileFaceNetConfig(size=64), Framing(1.2, 0.44)),
+        data=DataConfig((PartConfig(crops),), ValidationConfig(crops, 10)),
+        head=ArcFaceConfig(),
+        objective=ObjectiveConfig(),
+        training=TrainingOptions(epochs=2),
+    )
+
+
+def test_fields_are_replaced_by_dotted_names():
+    changed = override(
+        small(),
+        ["training.epochs=5", "training.trunk_rate=1", "training.clip_norm=3.5", "training.schedule.kind=step",
+         "training.schedule.milestones=[0.4, 0.9]", "name=other", "objective.weights.diversion=0"],
+    )  # fmt: skip
+    assert changed.training.epochs == 5
+    assert changed.training.trunk_rate == 1.0
+    assert isinstance(changed.training.trunk_rate, float)
+    assert changed.training.clip_norm == 3.5
+    assert changed.training.schedule.kind == "step"
+    assert changed.training.schedule.milestones == (0.4, 0.9)
+    assert changed.name == "other"
+    assert changed.objective.weights.diversion == 0.0
+    assert small().training.epochs == 2
+
+
+@pytest.mark.parametrize(
+    ("assignment", "said"),
+    [
+        ("training.epoch=5", "no field 'epoch'; there is epochs"),
+        ("training.epochs", "write NAME=VALUE"),
+        ("training.epochs=many", "'many' is no int"),
+        ("training.epochs.x=1", "nothing below it"),
+        ("training.epochs=0", "at least 1"),
+    ],
+)
+def test_a_wrong_assignment_is_explained(assignment, said):
+    with pytest.raises(VlrfaceError, match=said):
+        override(small(), [assignment])
+
+
+@pytest.mark.parametrize("backbone", [MobileFaceNetConfig(size=64, weights="a/b"), IResNetConfig(depth=50, size=32)])
+def test_a_model_survives_its_json(backbone):
+    model = ModelConfig(backbone, Framing(1.1, 0.4), dropout=0.3, serve="attended")
+    assert model_from_json(json.loads(json.dumps(to_json(model)))) == model
+
+
+def test_a_checkpoint_of_another_version_is_explained():
+    values = to_json(ModelConfig(MobileFaceNetConfig()))
+    with pytest.raises(VlrfaceError, match="'Transformer' is not known"):
+        model_from_json({**values, "backbone": {"kind": "Transformer"}})
+    with pytest.raises(VlrfaceError, match="does not fit this version"):
+        model_from_json({**values, "colour": "grey"})
+
+
+def test_configuration_is_frozen():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        small().training.epochs = 3
+
+
+def test_a_file_that_is_no_recipe_is_explained(tmp_path):
+    path = tmp_path / "recipe.py"
+    path.write_text("experiment = 3\n")
+    with pytest.raises(VlrfaceError, match="must define `experiment"):
+        load_recipe(path)
+    with pytest.raises(VlrfaceError, match="no such recipe"):
+        load_recipe(tmp_path / "other.py")
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
+def test_every_shipped_recipe_loads_and_says_its_command(recipe):
+    experiment = load_recipe(recipe)
+    assert json.dumps(to_json(experiment), allow_nan=False)
+    assert experiment.name == recipe.stem
+    assert "vlrface " in recipe.read_text().split('"""')[1]

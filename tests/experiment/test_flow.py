@@ -1,0 +1,181 @@
+"""Recipe → checkpoint → Faces → report and scores, through the functions that the commands call."""
+
+import csv
+import json
+import zlib
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from vlrface.experiment.benchmark import encode_folder, evaluate_benchmark
+from vlrface.experiment.build import load_trained
+from vlrface.experiment.config import load_recipe
+from vlrface.experiment.scoring import score_paths
+from vlrface.experiment.training import run_training
+from vlrface.types import Faces, VlrfaceError
+
+EVALUATION = {
+    "json_path": None, "report_path": None, "faces_path": None, "flip": True, "batch_size": 8, "resamples": 50,
+    "seed": 0, "allow_missing": False, "progress": False,
+}  # fmt: skip
+
+
+def evaluate(source, data=None, **changes):
+    return evaluate_benchmark(source, "tinyface", data, **{**EVALUATION, **changes})
+
+
+@pytest.fixture(scope="module")
+def evaluated(trained_run, data):
+    report = evaluate(trained_run, data / "tinyface", faces_path=trained_run / "faces.npz")
+    return report, trained_run
+
+
+def test_a_run_keeps_its_resolved_configuration(trained_run, data):
+    config = json.loads((trained_run / "config.json").read_text())
+    assert config["training"]["epochs"] == 2
+    assert config == load_trained(trained_run).card["config"]
+    assert json.loads((trained_run / "environment.json").read_text())["torch"] == torch.__version__
+
+
+def test_train_goes_on_where_it_was_and_refuses_another_configuration(data, tmp_path, capsys):
+    def run(**kwargs):
+        return run_training(
+            data / "recipe.py", tmp_path / "run", data, tmp_path / "cache", progress=False, **kwargs
+        )  # fmt: skip
+
+    first = run(assignments=["training.epochs=1"])
+    assert "next        vlrface evaluate" in capsys.readouterr().out
+    assert run(assignments=["training.epochs=1"]).steps == first.steps
+    with pytest.raises(VlrfaceError, match="seed: was 0, is 5"):
+        run(assignments=["training.epochs=1"], seed=5)
+
+
+def test_held_out_identities_are_not_among_the_classes(trained_run, data):
+    from vlrface.experiment.build import Places, build
+
+    ingredients = build(load_recipe(data / "recipe.py"), Places(data, trained_run / "cache", progress=False))
+    assert ingredients.objective.head.classes == 12 - 4
+
+
+def test_evaluation_writes_numbers_page_and_faces(evaluated):
+    report, folder = evaluated
+    numbers = json.loads((folder / "tinyface.json").read_text())
+    assert numbers["counts"]["probes"] == 8
+    assert numbers["figures"]["rank1"]["value"] == report.figures["rank1"].value
+    page = (folder / "tinyface.html").read_text()
+    HTMLParser().feed(page)
+    assert page.count("data:image/") >= 8
+    faces = Faces.load(folder / "faces.npz")
+    assert {str(role) for role in np.unique(faces.roles)} == {"probe", "gallery", "distractor", "unrecognizable"}
+
+
+def test_saved_faces_give_the_same_numbers_without_the_network(evaluated, tmp_path):
+    report, folder = evaluated
+    again = evaluate(folder / "faces.npz", json_path=tmp_path / "a.json", report_path=tmp_path / "a.html")
+    assert {k: str(v) for k, v in again.figures.items()} == {k: str(v) for k, v in report.figures.items()}
+    assert "data:image/" not in (tmp_path / "a.html").read_text() or (tmp_path / "a.html").stat().st_size > 0
+
+
+def test_encode_writes_the_same_rows(evaluated, data, tmp_path):
+    _, folder = evaluated
+    faces = encode_folder(
+        folder, data / "tinyface", tmp_path / "f.npz", "auto", flip=True, batch_size=5, allow_missing=False,
+        progress=False,
+    )  # fmt: skip
+    earlier = Faces.load(folder / "faces.npz")
+    assert faces.names.tolist() == earlier.names.tolist()
+    np.testing.assert_allclose(faces.embeddings, earlier.embeddings, atol=1e-4)
+
+
+def test_a_checkpoint_needs_pictures(trained_run):
+    with pytest.raises(VlrfaceError, match="give --data DIR"):
+        evaluate(trained_run)
+
+
+def bomb(path, side=30_000):
+    """A valid grey PNG of `side` × `side` pixels, some hundred kilobytes small."""
+
+    def chunk(kind, content):
+        body = kind + content
+        return len(content).to_bytes(4, "big") + body + zlib.crc32(body).to_bytes(4, "big")
+
+    header = side.to_bytes(4, "big") * 2 + bytes([8, 0, 0, 0, 0])
+    packer = zlib.compressobj(9)
+    rows = b"".join(packer.compress(bytes(side + 1)) for _ in range(side)) + packer.flush()
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b""))
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory):
+    """Five pictures that can be scored and five that cannot."""
+    folder = tmp_path_factory.mktemp("mixed")
+    rng = np.random.default_rng(0)
+    rgb = Image.fromarray(rng.integers(0, 256, (30, 22, 3), np.uint8))
+    rgb.save(folder / "good.jpg")
+    rgb.convert("L").save(folder / "grey.png")
+    rgb.convert("RGBA").save(folder / "rgba.png")
+    rgb.convert("CMYK").save(folder / "cmyk.jpg")
+    Image.fromarray(rng.integers(0, 65536, (30, 22), np.uint16)).save(folder / "deep.png")
+    (folder / "cut.jpg").write_bytes((folder / "good.jpg").read_bytes()[:-200])
+    bomb(folder / "huge.png")
+    (folder / "text.jpg").write_text("I am no picture")
+    (folder / "empty.jpg").touch()
+    rgb.resize((1, 1)).save(folder / "dot.png")
+    return folder
+
+
+GOOD = {"good.jpg", "grey.png", "rgba.png", "cmyk.jpg", "deep.png"}
+BAD = {"cut.jpg", "huge.png", "text.jpg", "empty.jpg", "dot.png"}
+
+
+def test_score_names_every_failure_and_scores_the_rest(trained_run, mixed, tmp_path, capsys):
+    output = tmp_path / "scores.csv"
+    assert score_paths(trained_run, [mixed], output, progress=False) == len(BAD)
+    with output.open() as file:
+        rows = {row["path"].rsplit("/", 1)[-1]: row for row in csv.DictReader(file)}
+    assert rows.keys() == GOOD | BAD
+    for name in GOOD:
+        assert 0 <= float(rows[name]["score"]) <= 1
+        assert rows[name]["verdict"] in ("recognizable", "doubtful", "unrecognizable")
+        assert not rows[name]["reason"]
+    for name in BAD:
+        assert rows[name]["verdict"] == "failed"
+        assert name in rows[name]["reason"]
+    said = capsys.readouterr().out
+    assert "5 of 10 scored" in said
+    assert all(name in said for name in BAD)
+
+
+def test_score_writes_parquet_and_a_page_with_the_same_values(trained_run, mixed, tmp_path):
+    import pyarrow.parquet as pq
+
+    score_paths(trained_run, [mixed], tmp_path / "s.parquet", progress=False)
+    score_paths(trained_run, [mixed], tmp_path / "s.csv", progress=False)
+    score_paths(trained_run, [mixed], tmp_path / "s.html", progress=False)
+    table = pq.read_table(tmp_path / "s.parquet").to_pylist()
+    with (tmp_path / "s.csv").open() as file:
+        for ours, theirs in zip(table, csv.DictReader(file), strict=True):
+            assert ours["path"] == theirs["path"]
+            assert ours["verdict"] == theirs["verdict"]
+            if ours["score"] is not None:
+                assert ours["score"] == pytest.approx(float(theirs["score"]), abs=1e-4)
+    page = (tmp_path / "s.html").read_text()
+    for name in GOOD | BAD:
+        assert name in page
+
+
+def test_a_run_without_recognizability_says_that_it_cannot_score(data, tmp_path, mixed):
+    settings = [f"objective.weights.{part}=0" for part in ("regression", "diversion", "projection")]
+    run_training(
+        data / "recipe.py", tmp_path / "plain", data, tmp_path / "cache", progress=False,
+        assignments=[*settings, "training.epochs=1", "model.regression=false", "model.attention=false",
+                     "data.unrecognizable=null"],
+    )  # fmt: skip
+    with pytest.raises(VlrfaceError, match="trained without recognizability"):
+        score_paths(tmp_path / "plain", [mixed], tmp_path / "s.csv", progress=False)
+    report = evaluate(tmp_path / "plain", data / "tinyface")
+    assert "rank1" in report.figures
+    assert "rank1@reject=0.3" not in report.figures

@@ -1,0 +1,92 @@
+"""Cosine distillation: slow loop, hand-worked, properties, masked rows, gradients."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vlrface.losses.distillation import cosine_distillation
+from vlrface.types import VlrfaceError
+
+
+def vectors(seed, rows=5, dim=4, dtype=torch.float64):
+    return torch.randn(rows, dim, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
+def slow(embedding, teacher, mask):
+    total, count = 0.0, 0
+    for a, b, used in zip(embedding, teacher, mask, strict=True):
+        if used:
+            total += 1 - sum(x * y for x, y in zip(a, b, strict=True)) / (math.hypot(*a) * math.hypot(*b))
+            count += 1
+    return total / count if count else 0.0
+
+
+def test_hand_worked():
+    embedding = torch.tensor([[2.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
+    teacher = torch.tensor([[5.0, 0.0], [3.0, 0.0], [-1.0, 0.0]])
+    assert float(cosine_distillation(embedding, teacher)) == pytest.approx((0 + 1 + 2) / 3)
+
+
+@given(seed=st.integers(0, 1000), mask=st.lists(st.booleans(), min_size=5, max_size=5))
+@settings(max_examples=40, deadline=None)
+def test_equals_slow_loop(seed, mask):
+    embedding, teacher = vectors(seed), vectors(seed + 1)
+    expected = slow(embedding.tolist(), teacher.tolist(), mask)
+    assert float(cosine_distillation(embedding, teacher, torch.tensor(mask))) == pytest.approx(expected, abs=1e-12)
+    if all(mask):
+        assert float(cosine_distillation(embedding, teacher)) == pytest.approx(expected, abs=1e-12)
+
+
+@given(seed=st.integers(0, 1000), first=st.floats(1e-3, 1e3), second=st.floats(1e-3, 1e3))
+@settings(max_examples=30, deadline=None)
+def test_norms_do_not_matter_and_the_range_holds(seed, first, second):
+    embedding, teacher = vectors(seed), vectors(seed + 1)
+    loss = float(cosine_distillation(embedding, teacher))
+    assert 0.0 <= loss <= 2.0
+    assert float(cosine_distillation(embedding * first, teacher * second)) == pytest.approx(loss, abs=1e-12)
+    assert float(cosine_distillation(embedding, embedding * second)) == pytest.approx(0.0, abs=1e-12)
+
+
+def test_gradcheck_and_the_teacher_gets_none():
+    embedding, teacher = vectors(1).requires_grad_(), vectors(2).requires_grad_()
+    mask = torch.tensor([True, False, True, True, False])
+    assert torch.autograd.gradcheck(lambda e: cosine_distillation(e, teacher, mask), (embedding,))
+    cosine_distillation(embedding, teacher, mask).backward()
+    assert teacher.grad is None
+    assert embedding.grad[1].abs().max() == 0.0
+    assert embedding.grad[0].abs().max() > 0.0
+
+
+def test_rows_without_a_teacher_may_hold_anything():
+    embedding, teacher = vectors(1).requires_grad_(), vectors(2)
+    mask = torch.tensor([True, False, True, True, False])
+    expected = float(cosine_distillation(embedding, teacher, mask))
+    teacher[~mask] = torch.tensor([math.nan, math.inf, 0.0, 1e30], dtype=torch.float64)
+    loss = cosine_distillation(embedding, teacher, mask)
+    loss.backward()
+    assert float(loss) == expected
+    assert embedding.grad.isfinite().all()
+
+
+def test_no_teacher_at_all_is_zero_without_gradient():
+    embedding = vectors(1).requires_grad_()
+    loss = cosine_distillation(embedding, torch.full((5, 4), math.nan).double(), torch.zeros(5, dtype=torch.bool))
+    loss.backward()
+    assert float(loss) == 0.0
+    assert embedding.grad.abs().max() == 0.0
+
+
+def test_float32_under_autocast():
+    embedding, teacher = vectors(1, dtype=torch.bfloat16), vectors(2, dtype=torch.bfloat16)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss = cosine_distillation(embedding, teacher)
+    assert loss.dtype == torch.float32
+    assert torch.equal(loss, cosine_distillation(embedding.float(), teacher.float()))
+
+
+def test_another_length_is_refused():
+    with pytest.raises(VlrfaceError, match="256 values, the trained ones 128"):
+        cosine_distillation(torch.ones(2, 128), torch.ones(2, 256))

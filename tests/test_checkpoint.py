@@ -1,0 +1,63 @@
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from vlrface.checkpoint import Checkpoint, fingerprint
+from vlrface.types import VlrfaceError
+
+
+def test_what_was_saved_is_read_back(tmp_path):
+    path = tmp_path / "a.safetensors"
+    written = Checkpoint({"recognizer.w": torch.arange(6.0).reshape(2, 3).T, "n": torch.tensor(3)}, {"step": 4})
+    written.save(path)
+    read = Checkpoint.load(path)
+    assert read.card == {"step": 4}
+    assert torch.equal(read.group("recognizer")["w"], torch.arange(6.0).reshape(2, 3).T)
+    assert [each.name for each in tmp_path.iterdir()] == ["a.safetensors"]
+
+
+def test_tied_tensors_may_be_saved(tmp_path):
+    shared = torch.ones(3)
+    Checkpoint({"a": shared, "b": shared}, {}).save(tmp_path / "tied.safetensors")
+    assert torch.equal(Checkpoint.load(tmp_path / "tied.safetensors").tensors["b"], shared)
+
+
+def test_a_missing_truncated_or_foreign_file_is_explained(tmp_path):
+    path = tmp_path / "x.safetensors"
+    with pytest.raises(VlrfaceError, match="no such checkpoint"):
+        Checkpoint.load(path)
+    Checkpoint({"a": torch.ones(1000)}, {}).save(path)
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(VlrfaceError, match=r"x\.safetensors: damaged"):
+        Checkpoint.load(path)
+    save_file({"a": torch.ones(2)}, path)
+    with pytest.raises(VlrfaceError, match="no vlrface checkpoint"):
+        Checkpoint.load(path)
+
+
+def test_a_failed_writing_leaves_the_old_checkpoint(tmp_path, monkeypatch):
+    path = tmp_path / "x.safetensors"
+    Checkpoint({"a": torch.ones(2)}, {"step": 1}).save(path)
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("vlrface.checkpoint.save_file", full)
+    with pytest.raises(OSError, match="Free space"):
+        Checkpoint({"a": torch.zeros(2)}, {"step": 2}).save(path)
+    assert Checkpoint.load(path).card == {"step": 1}
+    assert [each.name for each in tmp_path.iterdir()] == ["x.safetensors"]
+
+
+def test_fingerprint_sees_values_names_and_shapes():
+    base = {"a": torch.arange(4.0), "b": torch.zeros(2)}
+    same = {"b": torch.zeros(2), "a": torch.from_numpy(np.arange(4, dtype=np.float32))}
+    assert fingerprint(base) == fingerprint(same)
+    others = [
+        {**base, "a": torch.arange(4.0) + 1e-6},
+        {"c": base["a"], "b": base["b"]},
+        {**base, "a": base["a"].reshape(2, 2)},
+        {**base, "n": torch.tensor(1)},
+    ]
+    assert len({fingerprint(base), *(fingerprint(each) for each in others)}) == 5

@@ -1,0 +1,32 @@
+import json
+
+from vlrface.train.journal import LOG_NAME, Journal, read_log, training_curves
+
+
+def test_a_resumed_journal_drops_what_came_after_its_step(tmp_path):
+    with Journal(tmp_path, start_step=0, steps=10, batch_size=2, progress=False) as journal:
+        for step in (2, 4, 6):
+            journal.write(step, {"loss/recognition": float(step)})
+    with Journal(tmp_path, start_step=4, steps=10, batch_size=2, progress=False) as journal:
+        journal.write(6, {"loss/recognition": 60.0})
+    assert [(line["step"], line["loss/recognition"]) for line in read_log(tmp_path / LOG_NAME)] == [
+        (2, 2.0),
+        (4, 4.0),
+        (6, 60.0),
+    ]
+
+
+def test_a_line_cut_short_by_a_kill_is_left_out(tmp_path):
+    path = tmp_path / LOG_NAME
+    path.write_text(json.dumps({"step": 1, "a": 1.0}) + '\n{"step": 2, "a"')
+    assert [line["step"] for line in read_log(path)] == [1]
+    curves = training_curves(tmp_path)
+    assert curves["a"].x.tolist() == [1.0]
+    assert curves["a"].y.tolist() == [1.0]
+
+
+def test_values_that_are_not_finite_leave_a_gap(tmp_path):
+    with Journal(tmp_path, start_step=0, steps=2, batch_size=2, progress=False) as journal:
+        journal.write(1, {"norm": float("inf")})
+        journal.write(2, {"norm": 3.0})
+    assert training_curves(tmp_path)["norm"].x.tolist() == [2.0]
