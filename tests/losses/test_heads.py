@@ -48,7 +48,7 @@ def test_loss_and_gradients_of_public_implementations(case):
     output = head(embedding, torch.tensor(GOLDEN["label"]))
     output.loss.backward()
     torch.testing.assert_close(output.logits.tolist(), case["logits"], rtol=0, atol=1e-9)
-    assert float(output.loss) == pytest.approx(case["loss"], abs=1e-9)
+    assert output.loss.item() == pytest.approx(case["loss"], abs=1e-9)
     for ours, theirs in (
         (embedding.grad, case["embedding_gradient"]),
         (head.prototypes.grad, case["prototype_gradient"]),
@@ -60,7 +60,7 @@ def test_loss_equals_slow_loop():
     embedding, label = batch(dtype=torch.float64)
     head = ArcFace(6, 5, 8.0, 0.3, seed=3).double()
     expected = slow_loss(embedding.tolist(), head.prototypes.tolist(), label.tolist(), 8.0, 0.3)
-    assert float(head(embedding, label).loss) == pytest.approx(expected, rel=1e-9)
+    assert head(embedding, label).loss.item() == pytest.approx(expected, rel=1e-9)
 
 
 def test_hand_worked():
@@ -70,7 +70,7 @@ def test_hand_worked():
     output = head(torch.tensor([[7.0, 0.0]]), torch.tensor([0]))
     assert output.cosine.tolist() == [[1.0, 0.0]]
     assert output.logits[0].tolist() == pytest.approx([1.0, 0.0], abs=3e-6)
-    assert float(output.loss) == pytest.approx(math.log(1 + math.exp(-1)), abs=3e-6)
+    assert output.loss.item() == pytest.approx(math.log(1 + math.exp(-1)), abs=3e-6)
 
 
 def test_gradcheck():

@@ -1,20 +1,15 @@
-"""The weighted objective: its arithmetic, which parts are computed when, statistics in the state, blame for NaN."""
+"""The weighted objective: its arithmetic, which parts are computed when, and its settings."""
 
-import copy
-import io
 import math
-import pickle
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import nn
 
-from vlrface.losses import MethodObjective as PublicMethodObjective
 from vlrface.losses.distillation import cosine_distillation
 from vlrface.losses.heads import ArcFace
-from vlrface.losses.objective import PARTS, MethodObjective, ObjectiveWeights, nonfinite, weighted_sum
+from vlrface.losses.objective import PARTS, MethodObjective, ObjectiveWeights, weighted_sum
 from vlrface.losses.recognizability import (
     UnrecognizableStatistics,
     index_diversion_loss,
@@ -83,7 +78,7 @@ def test_every_part_is_its_equation():
         assert float(output.weighted[name]) == pytest.approx(ALL.by_part()[name] * float(value.detach()), rel=1e-6)
         assert not output.parts[name].requires_grad
     by_hand = sum(ALL.by_part()[name] * float(value.detach()) for name, value in expected.items())
-    assert float(output.total.detach()) == pytest.approx(by_hand, rel=1e-6)
+    assert output.total.item() == pytest.approx(by_hand, rel=1e-6)
     assert torch.equal(output.target, index)
     assert torch.equal(output.cosine, head.cosine)
     assert not output.cosine.requires_grad
@@ -100,14 +95,14 @@ def test_total_is_the_weighted_sum_and_zero_weights_are_absent(values, epoch, se
     named = dict(zip(PARTS, values, strict=True))
     assert set(output.parts) == {name for name, value in named.items() if value > 0}
     by_hand = sum(named[name] * float(part) for name, part in output.parts.items())
-    assert float(output.total) == pytest.approx(by_hand, rel=1e-5)
+    assert output.total.item() == pytest.approx(by_hand, rel=1e-5)
     assert sum(float(part) for part in output.weighted.values()) == pytest.approx(by_hand, rel=1e-5)
 
 
 def test_weighted_sum_hand_worked():
     parts = {"a": torch.tensor(2.0, requires_grad=True), "b": torch.tensor(3.0)}
     total, plain, weighted = weighted_sum(parts, {"a": 0.5, "b": 10.0, "unused": 1.0})
-    assert (float(total), float(plain["a"]), float(weighted["a"]), float(weighted["b"])) == (31.0, 2.0, 1.0, 30.0)
+    assert (total.item(), float(plain["a"]), float(weighted["a"]), float(weighted["b"])) == (31.0, 2.0, 1.0, 30.0)
     total.backward()
     assert float(parts["a"].grad) == 0.5
     with pytest.raises(VlrfaceError, match="no weight was given for a"):
@@ -117,9 +112,9 @@ def test_weighted_sum_hand_worked():
 
 
 def test_gradcheck_of_the_whole():
-    embedding, attended, predicted, label = batch(3, torch.float64)
+    embedding, attended, predicted, label = (each[:3] for each in batch(3, torch.float64))
     ours = objective(ObjectiveWeights(1.0, 0.0, 0.3, 0.4, 0.5, 0.6, diversion_from_epoch=0)).double()
-    teacher = normal(9, ROWS, DIM, dtype=torch.float64)
+    teacher = normal(9, 3, DIM, dtype=torch.float64)
 
     def total(attended, predicted):
         return ours(embedding, attended, predicted, label, epoch=0.0, teacher=teacher).total
@@ -256,7 +251,7 @@ def test_teacher():
     teacher[~mask] = torch.nan
     output = ours(embedding, attended, predicted, label, epoch=0.0, teacher=teacher, teacher_mask=mask)
     assert float(output.parts["distillation"]) == pytest.approx(float(expected), rel=1e-6)
-    assert float(output.total) == pytest.approx(2 * float(expected), rel=1e-6)
+    assert output.total.item() == pytest.approx(2 * float(expected), rel=1e-6)
     # Weight 0: a teacher may be given, and is not looked at.
     assert "distillation" not in objective(only(recognition=1.0))(*batch(), epoch=0.0, teacher=teacher).parts
 
@@ -309,128 +304,3 @@ def test_refresh_with_another_length_is_refused():
     with pytest.raises(VlrfaceError, match="the UI centre has 3 values"):
         ours.refresh(unrecognizable(dim=3))
     assert torch.equal(ours.statistics.center, before.center)
-
-
-# --- statistics in the state -----------------------------------------------------------------------------------------
-
-
-def saved_and_loaded(state):
-    file = io.BytesIO()
-    torch.save(state, file)
-    file.seek(0)
-    return torch.load(file, weights_only=True)
-
-
-def test_statistics_are_saved_and_resume_to_the_last_bit():
-    ours = objective()
-    ours.refresh(UnrecognizableStatistics(unrecognizable().center, 1 / 3, math.pi))  # not exact in float32
-    state = saved_and_loaded(ours.state_dict())
-    assert set(state) == {"head.prototypes", "ui_center", "ui_mean", "ui_deviation"}
-    resumed = objective(refreshed=False, head=ArcFace(DIM, CLASSES, 16.0, 0.3, seed=99))
-    resumed.load_state_dict(state)
-    assert (resumed.statistics.mean, resumed.statistics.deviation) == (ours.statistics.mean, ours.statistics.deviation)
-    first, second = (each(*batch(), epoch=1.0, teacher=normal(9, ROWS, DIM)) for each in (ours, resumed))
-    assert torch.equal(first.total, second.total)
-
-
-def test_state_before_the_first_refresh_stays_unmeasured():
-    ours = objective()
-    ours.load_state_dict(objective(refreshed=False).state_dict())
-    assert ours.statistics is None
-
-
-def test_state_inside_a_larger_module():
-    parent = nn.ModuleDict({"objective": objective(refreshed=False)})
-    parent.load_state_dict(nn.ModuleDict({"objective": objective()}).state_dict())
-    assert parent["objective"].statistics is not None
-
-
-def test_a_copy_has_its_own_statistics():
-    ours = objective()
-    for copied in (copy.deepcopy(ours), pickle.loads(pickle.dumps(ours))):
-        assert copied.statistics.mean == ours.statistics.mean
-        copied.load_state_dict(objective(refreshed=False).state_dict())
-        assert copied.statistics is None
-        assert ours.statistics is not None
-
-
-def test_statistics_given_out_do_not_change_later():
-    ours = objective()
-    before = ours.statistics
-    kept = before.center.clone()
-    ours.refresh(unrecognizable(seed=50))
-    assert torch.equal(before.center, kept)
-    assert not torch.equal(ours.statistics.center, kept)
-
-
-def test_statistics_follow_the_module():
-    ours = objective().double()
-    assert ours.statistics.center.dtype == torch.float64
-
-
-# --- blame -----------------------------------------------------------------------------------------------------------
-
-
-def test_nonfinite_parts_are_named():
-    assert nonfinite({}) == ()
-    parts = {"fine": torch.tensor(1.0), "lost": torch.tensor(math.nan), "huge": torch.tensor(math.inf)}
-    assert nonfinite(parts) == ("lost", "huge")
-    assert nonfinite({"rows": torch.tensor([1.0, math.nan])}) == ("rows",)
-
-
-@pytest.mark.parametrize(
-    ("broken", "named"),
-    [
-        (0, ("recognition", "regression", "projection", "distillation")),
-        (1, ("projection", "attended_recognition")),
-        (2, ("regression", "diversion")),
-    ],
-)
-def test_nan_in_an_input_shows_in_the_parts_that_use_it(broken, named):
-    inputs = list(batch())
-    inputs[broken][2] = math.nan
-    output = objective()(*inputs, epoch=1.0, teacher=normal(9, ROWS, DIM))
-    assert nonfinite(output.parts) == named
-    assert nonfinite({"total": output.total}) == ("total",)
-
-
-def test_the_whole_method_trains_from_an_untrained_regression():
-    """σ_UI starts at 0, statistics are refreshed at every step: the loss falls and stays finite."""
-    prototypes = normal(1, CLASSES, DIM) * 3
-    label = torch.arange(40) % CLASSES
-    faces, poor = prototypes[label] + 0.3 * normal(2, 40, DIM), 0.2 * normal(3, 30, DIM) + 1
-    trunk = nn.Linear(DIM, DIM)
-    regression = nn.Linear(DIM, 1)
-    for each in (trunk, regression):
-        nn.init.zeros_(each.bias)
-    with torch.no_grad():
-        trunk.weight.copy_(torch.eye(DIM))
-        regression.weight.zero_()
-    ours = objective(ObjectiveWeights(1.0, 1.0, 0.1, 1.0, diversion_from_epoch=0), refreshed=False)
-    optimizer = torch.optim.SGD([*trunk.parameters(), *regression.parameters(), *ours.parameters()], lr=0.01)
-    totals = []
-    for step in range(120):
-        with torch.no_grad():
-            ours.refresh(UnrecognizableStatistics.measure(trunk(poor), regression(trunk(poor)).squeeze(1)))
-        embedding = trunk(faces)
-        output = ours(embedding, embedding + 0.0, regression(embedding).squeeze(1), label, epoch=step / 10)
-        assert nonfinite(output.parts) == ()
-        optimizer.zero_grad()
-        output.total.backward()
-        optimizer.step()
-        totals.append(float(output.total.detach()))
-    assert totals[-1] < 0.7 * totals[0]
-    assert (
-        float(
-            ours(embedding, embedding, regression(embedding).squeeze(1), label, epoch=0.0)
-            .cosine.argmax(1)
-            .eq(label)
-            .float()
-            .mean()
-        )
-        == 1.0
-    )
-
-
-def test_public_names():
-    assert PublicMethodObjective is MethodObjective

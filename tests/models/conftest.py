@@ -1,12 +1,14 @@
 """Weights and pictures by a formula, so that golden numbers need no weight files; small networks for fast tests."""
 
+import copy
+import functools
 from collections.abc import Callable, Mapping
 
 import numpy as np
 import pytest
 import torch
 from numpy import ndarray
-from torch import Tensor
+from torch import Tensor, nn
 
 from vlrface.models.attention import PerceptibilityAttention, spatial_kernel
 from vlrface.models.mobilefacenet import MobileFaceNet, mobilefacenet_input
@@ -55,12 +57,26 @@ def _pictures() -> Callable[[int, int, int], ndarray]:
     return pictures
 
 
+@functools.cache
+def _backbone(size: int) -> MobileFaceNet:
+    """A MobileFaceNet with the statistics of real activations, as a trained one has; else values grow per block."""
+    model = MobileFaceNet(mobilefacenet_input(size, size))
+    norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
+    for norm in norms:
+        norm.momentum = 1.0
+    with torch.no_grad():
+        model(model.input.normalised(torch.from_numpy(pictures(16, size, size))))
+    for norm in norms:
+        norm.momentum = 0.1
+    return model
+
+
 @pytest.fixture
 def small() -> Callable[..., Recognizer]:
     """Makes a small but whole network: MobileFaceNet at 32 pixels with both heads."""
 
     def make(size: int = 32, dropout: float = 0.0, **options: str) -> Recognizer:
-        backbone = MobileFaceNet(mobilefacenet_input(size, size))
+        backbone = copy.deepcopy(_backbone(size))
         regression = PerceptibilityRegression(backbone.feature_shape, dropout=dropout)
         kernel = spatial_kernel(backbone.feature_shape)
         attention = PerceptibilityAttention(backbone.feature_shape[0], kernel=kernel)

@@ -50,7 +50,7 @@ def arcface_tensors():
 
 
 @pytest.mark.parametrize("form", ["plain", "parallel", "checkpoint", "uncounted", "safetensors"])
-def test_arcface_torch_files_of_every_form(form, arcface_tensors, tmp_path, pictures):
+def test_arcface_torch_files_of_every_form(form, arcface_tensors, tmp_path):
     path = tmp_path / ("model.safetensors" if form == "safetensors" else "model.pt")
     content = {
         "plain": arcface_tensors,
@@ -128,8 +128,8 @@ def test_another_network_is_named_with_what_differs(arcface_tensors, tmp_path):
         load_mobilefacenet_casia(path)
     assert " missing (" in str(caught.value)
     assert "156 unexpected (bn1.bias, " in str(caught.value)
+    torch.save(arcface_tensors | {"extra": torch.zeros(1), "more": torch.zeros(1)}, path)
     with pytest.raises(VlrfaceError, match=r"2 unexpected \(extra, more\)"):
-        torch.save(arcface_tensors | {"extra": torch.zeros(1), "more": torch.zeros(1)}, path)
         load_arcface_torch(path, 18, embedding_dim=4)
 
 
@@ -143,7 +143,7 @@ def test_another_embedding_length_is_named_with_its_shapes(size, arcface_tensors
         load_arcface_torch(path, 18, size=size)
 
 
-def test_a_failed_load_changes_nothing_and_a_missing_bias_is_named(tmp_path):
+def test_a_missing_bias_is_named(tmp_path):
     path = tmp_path / "weights.safetensors"
     _ms1m_file(path)
     tensors = load_file(path)
@@ -187,7 +187,7 @@ def test_a_file_without_named_tensors_is_refused(content, tmp_path):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(VlrfaceError, match="nowhere.pt: no such file"):
+    with pytest.raises(VlrfaceError, match=r"nowhere\.pt: no such file"):
         load_arcface_torch(tmp_path / "nowhere.pt", 18)
     with pytest.raises(VlrfaceError, match="no such file"):
         load_arcface_torch(tmp_path, 18)

@@ -3,8 +3,8 @@
 Everything random about a sample comes from (seed, epoch, position in the epoch) alone. So batches are the same for any
 number of workers, and a run that goes on in the middle of an epoch sees what an undisturbed one sees.
 
-Workers are plain processes of the standard library, started from a fork server: no torch in them (they start in a
-fraction of a second and stay small), and nothing inherited from a process whose thread pools may be running.
+Workers are plain processes of the standard library, started from a fork server: no torch in them (importing it takes
+seconds), and nothing inherited from a process whose thread pools may be running.
 """
 
 import functools
@@ -267,8 +267,12 @@ def _from_workers(recipe: _Recipe, tasks: Iterator[_Task], workers: int) -> Iter
 
 
 def _context() -> BaseContext:
-    methods = multiprocessing.get_all_start_methods()
-    return multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    # Imported once by the server, so that a worker starts in 20 ms instead of 200; no effect on a server that runs.
+    context.set_forkserver_preload(["__main__", __name__])
+    return context
 
 
 # From here on: what runs in a worker process.

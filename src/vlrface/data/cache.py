@@ -1,8 +1,8 @@
 """Crops decoded once, each in its own size, in one memory-mapped buffer.
 
 A cache is two files in a folder: `crops-<key>.npy`, an ordinary flat array of all pixels, and a .json beside it with
-the sizes and the failures. The key is a hash of all that the pixels depend on, so a changed picture or option makes a new
-cache and an old one never answers for it. Old ones are not deleted; the folder may be, between two runs.
+the sizes and the failures. The key is a hash of all that the pixels depend on, so a changed picture or option makes a
+new cache and an old one never answers for it. Old ones are not deleted; the folder may be, between two runs.
 """
 
 import hashlib

@@ -134,6 +134,6 @@ def _manifest(sources: list[str], identities: list[int], split: str, root: Path)
     return Manifest(
         np.array(sources, np.str_),
         np.array(identities, np.int64),
-        np.full(len(sources), split, np.str_),
+        np.full(len(sources), split),  # not dtype=str: that would keep one character
         root=root,
     )

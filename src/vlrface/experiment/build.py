@@ -188,7 +188,7 @@ def build(experiment: Experiment, places: Places) -> Ingredients:
         recognizer = build_recognizer(experiment.model, places.data)
     return Ingredients(
         recognizer=recognizer,
-        objective=_objective(experiment, recognizer.embedding_dim, len(trained_identities)),
+        objective=_objective(experiment, recognizer.embedding_dim, len(trained_identities), parts, teachers),
         batches=batches,
         teachers=tuple(teachers),
         unrecognizable=_unrecognizable(config.unrecognizable, held_identities, loaded, recognizer),
@@ -196,16 +196,39 @@ def build(experiment: Experiment, places: Places) -> Ingredients:
     )
 
 
-def _objective(experiment: Experiment, dim: int, classes: int) -> MethodObjective:
-    head, config = experiment.head, experiment.objective
+def _objective(
+    experiment: Experiment, dim: int, classes: int, parts: Sequence[Part], teachers: Sequence[Tensor | None]
+) -> MethodObjective:
+    config = experiment.head
+    head = ArcFace(dim, classes, config.scale, config.margin_rad, gradient=config.gradient, seed=experiment.seed)
+    if config.from_teacher:
+        head.initialise(_class_means(classes, dim, parts, teachers))
+    objective = experiment.objective
     return MethodObjective(
-        ArcFace(dim, classes, head.scale, head.margin_rad, gradient=head.gradient, seed=experiment.seed),
-        config.weights,
-        target=config.target,
-        epsilon=config.epsilon,
-        tau=config.tau,
-        deviation_floor=config.deviation_floor,
+        head,
+        objective.weights,
+        target=objective.target,
+        epsilon=objective.epsilon,
+        tau=objective.tau,
+        deviation_floor=objective.deviation_floor,
     )
+
+
+def _class_means(
+    classes: int, dim: int, parts: Sequence[Part], teachers: Sequence[Tensor | None]
+) -> Float[Tensor, "k d"]:
+    """Mean of the teacher's normalised embeddings of each class."""
+    sums = torch.zeros(classes, dim)
+    for part, teacher in zip(parts, teachers, strict=True):
+        if teacher is not None:
+            sums.index_add_(0, torch.from_numpy(part.labels), torch.nn.functional.normalize(teacher))
+    missing = int((sums == 0).all(dim=1).sum())
+    if missing:
+        raise VlrfaceError(
+            f"head.from_teacher needs a teacher's picture of every class, {missing} of {classes} have none: "
+            "give the parts a `teacher` and the experiment a `teacher` trunk, or set head.from_teacher=false"
+        )
+    return sums
 
 
 def _sources(experiment: Experiment) -> list[Source]:

@@ -79,11 +79,13 @@ class ArcFaceConfig:
         scale: s.
         margin_rad: m, in radians.
         gradient: how it crosses the margin.
+        from_teacher: start each prototype at the mean of the teacher's embeddings of its class, not at random.
     """
 
     scale: float = 64.0
     margin_rad: float = 0.5
     gradient: Gradient = "differentiated"
+    from_teacher: bool = False
 
 
 @dataclass(frozen=True)

@@ -37,12 +37,9 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 from numpy import ndarray
-from numpy.lib.stride_tricks import sliding_window_view
 
+from vlrface.images.optics import Kernel, moved, resampled, to_bytes
 from vlrface.types import VlrfaceError
-
-Kernel = Literal["nearest", "linear", "area", "cubic", "lanczos"]
-"""How pixels are resampled. All but "nearest" are widened when shrinking, as Pillow does, and so do not alias."""
 
 Occluder = Literal["edge", "rectangle"]
 """What hides a part: something that comes in from one side, or a rectangle anywhere."""
@@ -56,7 +53,6 @@ LEAST_PX: Final = 4
 FACE_DEVIATION: Final = 50.0
 """Standard deviation of the grey levels of a well-lit face, to which noise and clipping are compared (own choice)."""
 
-_ONE: Final = 4096  # weights are integers in these parts; with 8-bit pixels two passes stay exact in float64
 _QUANTISATION: Final = 1 / 12  # variance of rounding to whole grey levels
 _MIDDLE: Final = 128.0
 
@@ -315,11 +311,11 @@ def degrade(image: UInt8[ndarray, "h w 3"], degradation: Degradation) -> UInt8[n
     pixel = shorter / FULL_PX  # a pixel of a face FULL_PX wide, in pixels of this picture
     values = _occluded(image, degradation) if degradation.occlusion else image
     if degradation.motion_px:
-        values = _moved(values, degradation.motion_px * pixel, degradation.motion_rad)
-    values = _resampled(values, taken[0], taken[1], degradation.kernel, degradation.blur_px * pixel)
+        values = moved(values, degradation.motion_px * pixel, degradation.motion_rad)
+    values = resampled(values, taken[0], taken[1], degradation.kernel, degradation.blur_px * pixel)
     sensed = _sensed(values, degradation)
     if taken != [height, width]:
-        sensed = _to_bytes(_resampled(sensed, height, width, degradation.kernel, 0.0))
+        sensed = to_bytes(resampled(sensed, height, width, degradation.kernel, 0.0))
     return _compressed(sensed, degradation.jpeg_quality) if degradation.jpeg_quality else sensed
 
 
@@ -344,86 +340,13 @@ def _occluded(image: ndarray, degradation: Degradation) -> ndarray:
     return out
 
 
-def _moved(image: ndarray, length: float, angle: float) -> ndarray:
-    reach = math.ceil(length / 2)
-    kernel = np.zeros((2 * reach + 1, 2 * reach + 1))
-    for along in np.linspace(-length / 2, length / 2, 4 * reach + 1).tolist():
-        x, y = reach + along * math.cos(angle), reach + along * math.sin(angle)
-        left, top = min(int(x), 2 * reach - 1), min(int(y), 2 * reach - 1)
-        for row, column in ((top, left), (top, left + 1), (top + 1, left), (top + 1, left + 1)):
-            kernel[row, column] += max(0.0, 1 - abs(x - column)) * max(0.0, 1 - abs(y - row))
-    weights = _whole(kernel.reshape(1, -1)).reshape(kernel.shape)
-    # OpenCV takes a Fourier transform for wide kernels: exact again after rounding, since the true sums are integers.
-    sums = np.rint(cv2.filter2D(image.astype(np.float64), cv2.CV_64F, weights, borderType=cv2.BORDER_REPLICATE))
-    return _to_bytes(sums / _ONE)
-
-
-def _resampled(image: ndarray, height: int, width: int, kernel: Kernel, blur: float) -> ndarray:
-    """Blurred and resampled, as float64 (h, w, 3) without rounding."""
-    values = image.astype(np.float64)
-    old = image.shape[:2]
-    rows = columns = _weights(old[0], height, kernel, blur) if blur or height != old[0] else None
-    if old[0] != old[1] or height != width:
-        columns = _weights(old[1], width, kernel, blur) if blur or width != old[1] else None
-    if rows is not None:
-        values = (rows @ values.reshape(old[0], -1)).reshape(height, -1, 3) / _ONE
-    if columns is not None:
-        flat = values.transpose(1, 0, 2).reshape(old[1], -1)
-        values = (columns @ flat).reshape(width, -1, 3).transpose(1, 0, 2) / _ONE
-    return values
-
-
-def _weights(old: int, new: int, kernel: Kernel, blur: float) -> ndarray:
-    """(new, old) whole weights that sum to `_ONE`: pixel i of the result is their mean of the old pixels."""
-    weights = np.eye(old)
-    if new != old:
-        scale = old / new
-        centres = (np.arange(new) + 0.5) * scale - 0.5
-        if kernel == "nearest":
-            weights = np.eye(old)[np.floor(centres + 0.5).astype(int)]
-        else:
-            stretch = max(scale, 1.0)
-            weights = _kernel(kernel, (np.arange(old) - centres[:, None]) / stretch, 1 / stretch)
-            weights /= weights.sum(axis=1, keepdims=True)
-    if blur:
-        taps = np.exp(-0.5 * (np.arange(1 - old, old) / blur) ** 2)
-        spread = sliding_window_view(taps, old)[::-1]  # row i holds the bell around i
-        weights = weights @ (spread / spread.sum(axis=1, keepdims=True))
-    return _whole(weights)
-
-
-def _kernel(kernel: Kernel, x: ndarray, pixel: float) -> ndarray:
-    x = np.abs(x)
-    match kernel:
-        case "area":  # exact overlap of two boxes, one `pixel` wide and one 1 wide
-            return np.clip((1 + pixel) / 2 - x, 0, pixel)
-        case "linear":
-            return np.maximum(0, 1 - x)
-        case "cubic":  # Keys, with a = -1/2
-            near, far = (1.5 * x - 2.5) * x * x + 1, ((-0.5 * x + 2.5) * x - 4) * x + 2
-            return np.where(x < 1, near, np.where(x < 2, far, 0.0))
-        case _:  # Lanczos with three lobes
-            return np.where(x < 3, np.sinc(x) * np.sinc(x / 3), 0.0)
-
-
-def _whole(weights: ndarray) -> ndarray:
-    """Rows of weights that sum to 1 (or to anything), as whole numbers that sum to `_ONE`."""
-    whole = np.rint(weights * (_ONE / weights.sum(axis=1, keepdims=True)))
-    whole[np.arange(len(whole)), np.argmax(whole, axis=1)] += _ONE - whole.sum(axis=1)
-    return whole
-
-
 def _sensed(values: ndarray, degradation: Degradation) -> ndarray:
     values = ((values - _MIDDLE) * degradation.contrast + _MIDDLE) * degradation.gain
     if degradation.shot_noise or degradation.read_noise:
         noise = np.random.default_rng([degradation.seed, 1]).standard_normal(values.shape)
         light = np.clip(values, 0, None) / 255
         values = values + np.sqrt(degradation.shot_noise**2 * light + degradation.read_noise**2) * noise
-    return _to_bytes(values)
-
-
-def _to_bytes(values: ndarray) -> ndarray:
-    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
+    return to_bytes(values)
 
 
 def _compressed(image: ndarray, quality: int) -> ndarray:

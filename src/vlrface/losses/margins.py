@@ -58,8 +58,8 @@ def arcface(
       pytorch-metric-learning. "straight_through" is s for every class, as in insightface's arcface_torch since the end
       of 2022, which applies the margin in place where no gradient is recorded.
     - `beyond_pi`: cos(θ + m) turns upwards where θ + m > π, and its derivative would push a sample there away from its
-      own class. "linear" puts cos θ - m·sin m in its place, as the first insightface releases and
-      pytorch-metric-learning do: the value falls all the way to θ = π (for m up to 2.3), with one step down of
+      own class. "linear" puts cos θ - m·sin m in its place, as arcface_torch did until then and
+      pytorch-metric-learning does: the value falls all the way to θ = π (for m up to 2.3), with one step down of
       cos m + m·sin m - 1 (0.12 at m 0.5) where the two meet. "continued" keeps cos(θ + m), as arcface_torch does now.
 
     With m = 0 the result is s·cos θ for all classes (NormFace).
@@ -75,7 +75,7 @@ def arcface(
 
     Returns:
         (b, k) logits, float32 or finer. Values and gradients are finite at |cos θ| = 1, where the value is off by at
-        most 1e-6·s and the derivative taken is cos m, the one without the sine.
+        most 1e-6·s and the differentiated gradient is s·cos m, without the sine's infinite part (s where "linear" holds).
     """
     del norm
     cosine = at_least_float32(cosine)

@@ -42,9 +42,7 @@ class Ranks:
 
     def rows(self, index: Bool[ndarray, " p"] | Int[ndarray, " q"]) -> "Ranks":
         """Some of the probes, by mask or by index. `ranks.rows(ranks.mates > 0)` leaves out those without a mate."""
-        return Ranks(
-            self.first_mate[index], self.average_precision[index], self.identities[index], self.mates[index]
-        )
+        return Ranks(self.first_mate[index], self.average_precision[index], self.identities[index], self.mates[index])
 
 
 def closed_set_ranks(

@@ -18,13 +18,10 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
 
-from vlrface.metrics.pairs import Pairs
-from vlrface.metrics.verification import accepted_at_far, equal_error
 from vlrface.types import Estimate, VlrfaceError
 
 _LEVEL_PERCENT = (2.5, 97.5)
 _BLOCK_WEIGHTS = 2**25
-_GATHERED = 2**22
 
 
 class Interval(NamedTuple):
@@ -43,7 +40,7 @@ class People(NamedTuple):
     """Who is drawn: the person number of every item, from 0, and how many people there are."""
 
     number: Int[ndarray, " n"]
-    count: int
+    total: int
 
 
 def people_of(identities: Int[ndarray, " n"]) -> People:
@@ -83,9 +80,7 @@ def person_weights(people: int, resamples: int, seed: int) -> Float[ndarray, "r 
     return weights
 
 
-def percentile_interval(
-    value: Float[ndarray, " k"], samples: Float[ndarray, "r k"], *, people: int
-) -> Interval:
+def percentile_interval(value: Float[ndarray, " k"], samples: Float[ndarray, "r k"], *, people: int) -> Interval:
     """Values with the 2.5 and 97.5 percentiles of their resamples, undefined (NaN) resamples left out.
 
     Args:
@@ -107,7 +102,6 @@ def bootstrap(
     *,
     resamples: int = 1000,
     seed: int = 0,
-    value: Float[ndarray, " k"] | None = None,
 ) -> Interval:
     """Interval of any statistic that can be computed under weights.
 
@@ -116,20 +110,17 @@ def bootstrap(
         people: number of people.
         resamples: number of resamples.
         seed: of the draw; the same seed draws the same people, which makes two calls comparable.
-        value: (k,) exact values, where `statistic` only approximates them; the interval is shifted by the difference
-            between `value` and `statistic` with all weights one.
 
     Returns:
         Values with their limits.
     """
-    approximate = np.asarray(statistic(np.ones((1, people), np.float32))[0], np.float64)
-    exact = approximate if value is None else value
+    value = np.asarray(statistic(np.ones((1, people), np.float32))[0], np.float64)
     if people < 2:
-        return percentile_interval(exact, np.empty((0, len(exact))), people=people)
+        return percentile_interval(value, np.empty((0, len(value))), people=people)
     weights = person_weights(people, resamples, seed)
     step = max(1, _BLOCK_WEIGHTS // people)
     blocks = [statistic(weights[start : start + step]) for start in range(0, resamples, step)]
-    return percentile_interval(exact, np.concatenate(blocks) + (exact - approximate), people=people)
+    return percentile_interval(value, np.concatenate(blocks), people=people)
 
 
 def bootstrap_means(
@@ -151,14 +142,14 @@ def bootstrap_means(
     if np.isnan(values).any():
         raise VlrfaceError(f"{np.isnan(values).sum()} values are NaN: count what could not be measured as a miss (0)")
     people = people_of(identities)
-    sums = np.zeros((people.count, values.shape[1] + 1))
+    sums = np.zeros((people.total, values.shape[1] + 1))
     np.add.at(sums, people.number, np.column_stack([values, np.ones(len(values))]).astype(np.float64))
 
     def means(weights: Float[ndarray, "r c"]) -> Float[ndarray, "r k"]:
         totals = weights.astype(np.float64) @ sums
         return totals[:, :-1] / totals[:, -1:]
 
-    return bootstrap(means, people.count, resamples=resamples, seed=seed)
+    return bootstrap(means, people.total, resamples=resamples, seed=seed)
 
 
 def bootstrap_shares(
@@ -210,7 +201,7 @@ def bootstrap_spearman(
         raise VlrfaceError("a correlation needs at least one item, and no NaN")
     a, b = _middle_ranks(x), _middle_ranks(y)
     people = people_of(identities)
-    moments = np.zeros((people.count, 6))
+    moments = np.zeros((people.total, 6))
     np.add.at(moments, people.number, np.column_stack([np.ones(len(a)), a, b, a * a, b * b, a * b]))
 
     def correlation(weights: Float[ndarray, "r c"]) -> Float[ndarray, "r k"]:
@@ -221,7 +212,7 @@ def bootstrap_spearman(
         np.divide(sab - sa * sb / n, np.sqrt(spread), out=result, where=varied)
         return np.clip(result, -1, 1)[:, None]
 
-    return bootstrap(correlation, people.count, resamples=resamples, seed=seed).estimate()
+    return bootstrap(correlation, people.total, resamples=resamples, seed=seed).estimate()
 
 
 def _middle_ranks(values: Float[ndarray, " n"]) -> Float[ndarray, " n"]:

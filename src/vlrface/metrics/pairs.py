@@ -120,9 +120,7 @@ def _paired(left: _Side, part: slice, right: _Side, *, later_only: bool) -> Pair
     failed = int(np.count_nonzero(impostor & ~encoded))
     impostor &= encoded
     faces = np.stack(np.broadcast_arrays(numbers, right.numbers), axis=2)
-    return Pairs(
-        scores[genuine], faces[genuine], scores[impostor], faces[impostor], _everybody(left, right), failed
-    )
+    return Pairs(scores[genuine], faces[genuine], scores[impostor], faces[impostor], _everybody(left, right), failed)
 
 
 def _everybody(left: _Side, right: _Side) -> Int[ndarray, " f"]:

@@ -1,19 +1,19 @@
 """Error versus reject: how fast errors vanish when the faces of lowest quality are turned away.
 
-The quality of a pair is the lower of its two faces'. A face without a quality (NaN) is turned away first. Faces of equal
-quality cannot be told apart, so the curve is their expectation over all orders: a constant quality gives the flat line
-of rejecting at random.
+The quality of a pair is the lower of its two faces'. A face without a quality (NaN) is turned away first. What has
+equal quality cannot be told apart and goes together, the curve being drawn straight in the numbers left and wrong: the
+expectation over all orders. A constant quality thus gives the flat line of rejecting at random.
 """
 
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Int
+from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
-from vlrface.metrics.intervals import People
 from vlrface.metrics.pairs import Pairs
+from vlrface.metrics.resampled import PairResamples
 from vlrface.metrics.verification import accepted_at_far, check_scores, tpr_at_far
 from vlrface.types import VlrfaceError
 
@@ -73,9 +73,9 @@ def edc(
     pair by pair (mode "pairs": share of genuine pairs), or image by image (mode "images": share of the images that
     occur in a pair; a pair goes when either of its images goes).
 
-    `recompute_threshold` follows the published evaluation code of CR-FIQA, which MagFace and ViT-FIQA share, so that its
-    tables can be compared: rejected is a share of all pairs, genuine and impostor, at the 20 ratios 0, 0.05 … 0.95; at
-    each, the threshold is the observed score whose false match rate among the remaining pairs is nearest to `fmr` (of
+    `recompute_threshold` follows the published evaluation code of CR-FIQA, so that its tables and those made like them
+    can be compared: rejected is a share of all pairs, genuine and impostor, at the 20 ratios 0, 0.05 … 0.95; at each,
+    the threshold is the observed score whose false match rate among the remaining pairs is nearest to `fmr` (of
     two as near, the lower score), and genuine pairs are accepted strictly above it. Pairs of equal quality are ordered
     by a fixed shuffle.
 
@@ -101,15 +101,15 @@ def edc(
     if recompute_threshold:
         return _recomputed(pairs, quality, fmr, mode)
     point = tpr_at_far(pairs.genuine, pairs.impostor, fmr)
-    rejection = _rejection(pairs, quality, mode)
-    curve = rejection.curve(
-        np.ones(len(rejection.unit_level)), np.ones(len(pairs.genuine)), pairs.genuine < point.threshold
-    )
-    shares = np.union1d(curve.rejected, _DRAWN)
-    shares = shares[curve.left_at(shares) > 0]
+    order = _rejection_order(pairs, quality, mode)
+    missed = pairs.genuine < point.threshold
+    remaining = _remaining(order, np.ones(len(order.unit_level)), np.ones(len(missed)), missed)
+    shares = np.union1d(remaining.rejected, _DRAWN)
+    fnmr = remaining.rate_at(shares)
+    left = ~np.isnan(fnmr)
     return EDC(
-        rejected=shares,
-        fnmr=curve.rate_at(shares),
+        rejected=shares[left],
+        fnmr=fnmr[left],
         threshold=point.threshold,
         fmr=fmr,
         mode=mode,
@@ -118,3 +118,251 @@ def edc(
         impostors=len(pairs.impostor),
         accepted_impostors=point.accepted_impostors,
     )
+
+
+def resampled_edc(
+    pairs: Pairs,
+    quality: Float[ndarray, " f"],
+    fmr: float,
+    shares: Float[ndarray, " k"],
+    resamples: PairResamples,
+    *,
+    mode: RejectMode = "pairs",
+) -> Float[ndarray, "r k"]:
+    """The curve of `edc` at given shares, under each resample, with the threshold that the resample gives.
+
+    Args:
+        pairs: as for `edc`.
+        quality: (f,) as for `edc`.
+        fmr: false match rate; best one of the rates that `resamples` was made for.
+        shares: (k,) rejected shares.
+        resamples: of the same pairs.
+        mode: what is rejected.
+
+    Returns:
+        (r, k) false non-match rates, NaN where no genuine pair is left. Row 0 has all weights one.
+
+    Raises:
+        VlrfaceError: no quality at all, or lengths differ.
+    """
+    _check_quality(quality, len(pairs.identities))
+    order = _rejection_order(pairs, quality, mode)
+    persons = resamples.people.number[pairs.genuine_faces[:, 0]]
+    unit_persons = persons if mode == "pairs" else resamples.people.number[_faces_in(pairs)]
+    rates = np.empty((len(resamples.weights), len(shares)))
+    thresholds = resamples.threshold_at(fmr)
+    for row, (weights, threshold) in enumerate(zip(resamples.weights, thresholds, strict=True)):
+        remaining = _remaining(order, weights[unit_persons], weights[persons], pairs.genuine < threshold)
+        rates[row] = np.nan if np.isnan(threshold) else remaining.rate_at(shares)
+    return rates
+
+
+def partial_auc(curve: EDC, upper: float = 0.3, *, normalised: bool = False) -> float:
+    """Area under the curve from rejecting nothing to rejecting a share `upper`, by straight lines.
+
+    Args:
+        curve: of `edc`.
+        upper: in (0, 1). Usual: 0.2, 0.3, and 0.95 for published tables.
+        normalised: divide by the false non-match rate at zero reject; rejecting at random then gives `upper`. NaN if
+            that rate is 0.
+
+    Raises:
+        VlrfaceError: the curve ends before `upper`, or `upper` is not positive.
+    """
+    if not 0 < upper <= curve.rejected[-1]:
+        raise VlrfaceError(
+            f"no area up to {upper:g}: the curve goes from 0 to {curve.rejected[-1]:.3g} rejected, as far as a genuine "
+            "pair is left"
+        )
+    x = np.append(curve.rejected[curve.rejected < upper], upper)
+    area = float(np.trapezoid(curve.at(x), x))
+    if not normalised:
+        return area
+    return area / float(curve.fnmr[0]) if curve.fnmr[0] > 0 else float("nan")
+
+
+def random_line(fnmr: float, shares: Float[ndarray, " k"]) -> Float[ndarray, " k"]:
+    """Rejecting at random changes nothing: the false non-match rate at zero reject, everywhere."""
+    return np.full(len(shares), fnmr)
+
+
+def oracle_line(fnmr: float, shares: Float[ndarray, " k"]) -> Float[ndarray, " k"]:
+    """The line no quality can go below: max(fnmr - r, 0), each rejected pair an error.
+
+    This is the customary line. What an all-knowing quality truly reaches is (fnmr - r) / (1 - r), on or above it,
+    because the rate is taken over the pairs that remain.
+    """
+    return np.maximum(fnmr - shares, 0)
+
+
+def rank1_after_reject(first_mate: Int[ndarray, " p"], quality: Float[ndarray, " p"], share: float) -> float:
+    """Rank-1 of closed-set identification among the probes that remain when the lowest-quality share is rejected.
+
+    Args:
+        first_mate: (p,) rank of the first mate, 0 for a miss (`identification.Ranks.first_mate`).
+        quality: (p,) of the probes, larger is better; NaN is rejected first.
+        share: of all probes, in [0, 1). Where it is no whole number of probes, or cuts through equal qualities, the
+            result is the expectation.
+
+    Raises:
+        VlrfaceError: no probes, no quality at all, lengths differ, or a share outside [0, 1).
+    """
+    weights = np.ones((1, len(first_mate)), np.float32)
+    return float(resampled_rank1(first_mate, quality, np.array([share]), weights)[0, 0])
+
+
+def resampled_rank1(
+    first_mate: Int[ndarray, " p"],
+    quality: Float[ndarray, " p"],
+    shares: Float[ndarray, " k"],
+    weights: Float[ndarray, "r p"],
+) -> Float[ndarray, "r k"]:
+    """`rank1_after_reject` at several shares and under several weightings of the probes.
+
+    Args:
+        first_mate: (p,) rank of the first mate, 0 for a miss.
+        quality: (p,) of the probes.
+        shares: (k,) rejected shares, in [0, 1).
+        weights: (r, p) how often each probe counts.
+
+    Raises:
+        VlrfaceError: as for `rank1_after_reject`.
+    """
+    if not len(first_mate):
+        raise VlrfaceError("no probes: a share of nothing is undefined")
+    if ((shares < 0) | (shares >= 1)).any():
+        raise VlrfaceError(f"rejected shares lie in [0, 1), not {shares.min():g} … {shares.max():g}")
+    _check_quality(quality, len(first_mate))
+    level = _levels(quality)
+    order = _Order(level, level, int(level.max()) + 1)
+    found = first_mate == 1
+    return np.stack([_remaining(order, row, row, found).rate_at(shares) for row in weights])
+
+
+class _Order(NamedTuple):
+    """In which order things go: the quality level of each rejected unit, and of each item that goes with one."""
+
+    unit_level: Int[ndarray, " u"]
+    item_level: Int[ndarray, " i"]
+    levels: int
+
+
+class _Remaining(NamedTuple):
+    """What is left after rejecting everything up to each level; straight lines between them are expectations."""
+
+    rejected: Float[ndarray, " l"]
+    left: Float[ndarray, " l"]
+    marked: Float[ndarray, " l"]
+
+    def rate_at(self, shares: Float[ndarray, " k"]) -> Float[ndarray, " k"]:
+        """Share of marked items among those left; NaN where none is left."""
+        left = np.interp(shares, self.rejected, self.left)
+        marked = np.interp(shares, self.rejected, self.marked)
+        rate = np.divide(marked, left, out=np.full(len(shares), np.nan), where=left > 0)
+        return np.minimum(rate, 1)
+
+
+def _remaining(
+    order: _Order,
+    unit_weight: Float[ndarray, " u"],
+    item_weight: Float[ndarray, " i"],
+    marked: Bool[ndarray, " i"],
+) -> _Remaining:
+    units = np.bincount(order.unit_level, unit_weight, order.levels)
+    items = np.bincount(order.item_level, item_weight, order.levels)
+    marks = np.bincount(order.item_level, item_weight * marked, order.levels)
+    gone = [np.append(0, np.cumsum(each)) for each in (units, items, marks)]
+    if not gone[0][-1] > 0:  # a resample that drew nobody concerned
+        return _Remaining(np.zeros(1), np.zeros(1), np.zeros(1))
+    return _Remaining(gone[0] / gone[0][-1], gone[1][-1] - gone[1], gone[2][-1] - gone[2])
+
+
+def _levels(quality: Float[ndarray, " f"]) -> Int[ndarray, " f"]:
+    """Rank of each quality among the distinct ones, from 0; NaN lowest."""
+    return np.unique(np.where(np.isnan(quality), -np.inf, quality), return_inverse=True)[1]
+
+
+def _faces_in(pairs: Pairs) -> Int[ndarray, " f"]:
+    """Numbers of the faces that occur in a pair."""
+    used = np.zeros(len(pairs.identities), bool)
+    used[pairs.genuine_faces] = True
+    used[pairs.impostor_faces] = True
+    return np.flatnonzero(used)
+
+
+def _rejection_order(pairs: Pairs, quality: Float[ndarray, " f"], mode: RejectMode) -> _Order:
+    level = _levels(quality)
+    item_level = level[pairs.genuine_faces].min(axis=1)
+    unit_level = item_level if mode == "pairs" else level[_faces_in(pairs)]
+    return _Order(unit_level, item_level, int(level.max()) + 1)
+
+
+def _check_quality(quality: Float[ndarray, " f"], faces: int) -> None:
+    if len(quality) != faces:
+        raise VlrfaceError(f"{len(quality)} qualities for {faces} faces")
+    if np.isnan(quality).all():
+        raise VlrfaceError("no face has a quality: use a model that predicts recognizability, or another measure")
+
+
+def _recomputed(pairs: Pairs, quality: Float[ndarray, " f"], fmr: float, mode: RejectMode) -> EDC:
+    genuine_goes, impostor_goes, ordered = _turns(pairs, quality, mode)
+    fnmr: list[float] = []
+    thresholds: list[float] = []
+    for ratio in _RATIOS.tolist():
+        turn = ordered[int(ratio * len(ordered))]
+        genuine, impostor = pairs.genuine[genuine_goes >= turn], pairs.impostor[impostor_goes >= turn]
+        if not len(genuine) or not len(impostor):
+            break
+        thresholds.append(_nearest_threshold(genuine, impostor, fmr))
+        fnmr.append(float(np.mean(genuine <= thresholds[-1])))
+    return EDC(
+        rejected=_RATIOS[: len(fnmr)],
+        fnmr=np.array(fnmr),
+        threshold=float(np.nextafter(thresholds[0], np.inf)),
+        fmr=fmr,
+        mode=mode,
+        recomputed=True,
+        genuine=len(pairs.genuine),
+        impostors=len(pairs.impostor),
+        accepted_impostors=int(np.count_nonzero(pairs.impostor > thresholds[0])),
+    )
+
+
+def _turns(
+    pairs: Pairs, quality: Float[ndarray, " f"], mode: RejectMode
+) -> tuple[Float[ndarray, " g"], Float[ndarray, " i"], Float[ndarray, " u"]]:
+    """When each genuine and impostor pair goes, and the ascending turns of all rejected units.
+
+    A turn is the quality level plus a shuffled fraction, so that equal qualities go in a fixed random order.
+    """
+    level, rng = _levels(quality), np.random.default_rng(0)
+    if mode == "images":
+        turn = level + rng.random(len(level))
+        genuine, impostor = turn[pairs.genuine_faces].min(axis=1), turn[pairs.impostor_faces].min(axis=1)
+        return genuine, impostor, np.sort(turn[_faces_in(pairs)])
+    genuine, impostor = level[pairs.genuine_faces].min(axis=1), level[pairs.impostor_faces].min(axis=1)
+    turn = np.concatenate([genuine, impostor]) + rng.random(len(genuine) + len(impostor))
+    return turn[: len(genuine)], turn[len(genuine) :], np.sort(turn)
+
+
+def _nearest_threshold(genuine: Float[ndarray, " g"], impostor: Float[ndarray, " i"], fmr: float) -> float:
+    """The observed score whose false match rate is nearest to `fmr`, the lower of two as near.
+
+    A score t accepts the impostors from t on, so the rates that can be had jump at each distinct impostor score: with
+    v the score at which the rate passes `fmr`, only "from v on" and "above v" can be nearest.
+    """
+    count = len(impostor)
+    place = max(0, count - 1 - int(fmr * count))
+    v = np.partition(impostor, place)[place]
+    rate_from, rate_above = (np.count_nonzero(accepted) / count for accepted in (impostor >= v, impostor > v))
+    above = _lowest_above(v, genuine, impostor)
+    if above is not None and abs(rate_above - fmr) < abs(rate_from - fmr):
+        return above
+    # Scores between the next lower impostor and v accept the same impostors as v: the lowest of them is taken.
+    lower = impostor[impostor < v].max(initial=-np.inf)
+    return min(float(v), float(genuine[genuine > lower].min(initial=np.inf)))
+
+
+def _lowest_above(value: float, genuine: Float[ndarray, " g"], impostor: Float[ndarray, " i"]) -> float | None:
+    lowest = min(float(scores[scores > value].min(initial=np.inf)) for scores in (genuine, impostor))
+    return None if np.isinf(lowest) else lowest

@@ -1,8 +1,8 @@
 """Verification under resampling of people: whole curves of all resamples at once.
 
-Recomputing a curve from millions of pairs for each of a thousand resamples would take hours. Here the impostor pairs are
-cut once at some tens of thresholds; between two of them only the number of pairs of each two people matters, and the
-weighted number of pairs is a quadratic form in the weights: one matrix product a threshold. Curves are exact at the
+Recomputing a curve from millions of pairs for each of a thousand resamples would take hours. Here the impostor pairs
+are cut once at some tens of thresholds; between two of them only the number of pairs of each two people matters, and
+the weighted number of pairs is a quadratic form in the weights: one matrix product a threshold. Curves are exact at the
 thresholds and straight between them; intervals are shifted by what that costs on the data themselves, so that values
 and intervals belong together.
 """
@@ -30,8 +30,8 @@ class PairResamples:
         people: person number of each face of the pairs.
         weights: (r, c) how often each person was drawn.
         threshold: (t,) descending; the last one accepts every impostor pair.
-        far: (r, t) weighted share of impostor pairs accepted, NaN where none is left.
-        tpr: (r, t) weighted share of genuine pairs accepted, NaN where none is left.
+        far: (r, t) weighted share of impostor pairs accepted.
+        tpr: (r, t) weighted share of genuine pairs accepted. Both NaN in a resample that drew no pair of one kind.
     """
 
     people: People
@@ -45,18 +45,18 @@ class PairResamples:
         return np.stack([np.interp(far, x, y) for x, y in zip(self.far, self.tpr, strict=True)])
 
     def threshold_at(self, far: float) -> Float[ndarray, " r"]:
-        """Threshold of each resample at one false accept rate."""
-        return np.array([np.interp(far, x, self.threshold) for x in self.far])
+        """Threshold of each resample at one false accept rate; NaN where its curve is NaN."""
+        thresholds = np.array([np.interp(far, x, self.threshold) for x in self.far])
+        return np.where(np.isnan(self.far[:, 0]), np.nan, thresholds)
 
     def auc(self) -> Float[ndarray, " r"]:
         """Area under each curve."""
-        far, tpr = _with_ends(self.far, self.tpr)
+        far, tpr = self._with_ends()
         return np.trapezoid(tpr, far, axis=1)
 
     def eer(self) -> Float[ndarray, " r"]:
         """Equal error rate of each curve."""
-        rates = equal_error(*_with_ends(self.far, self.tpr))
-        return np.where(np.isnan(self.far[:, 0] + self.tpr[:, 0]), np.nan, rates)
+        return np.where(np.isnan(self.far[:, 0]), np.nan, equal_error(*self._with_ends()))
 
     def interval(self, value: Float[ndarray, " k"], samples: Float[ndarray, "r k"]) -> Interval:
         """Exact rates with limits from their resamples, row 0 being the approximation on the data themselves.
@@ -64,7 +64,12 @@ class PairResamples:
         Limits are kept within [0, 1].
         """
         shifted = np.clip(samples[1:] + (value - samples[0]), 0, 1)
-        return percentile_interval(value, shifted, people=self.people.count)
+        return percentile_interval(value, shifted, people=self.people.total)
+
+    def _with_ends(self) -> tuple[Float[ndarray, "r u"], Float[ndarray, "r u"]]:
+        """The curves from (0, 0) to (1, 1)."""
+        zero, one = np.zeros((len(self.far), 1)), np.ones((len(self.far), 1))
+        return np.hstack([zero, self.far, one]), np.hstack([zero, self.tpr, one])
 
 
 def resample_pairs(
@@ -89,17 +94,16 @@ def resample_pairs(
     persons = people.number[pairs.genuine_faces]
     if (persons[:, 0] != persons[:, 1]).any():
         raise VlrfaceError("a genuine pair has faces of two people: check the identities of the pairs")
-    weights = np.concatenate(
-        [np.ones((1, people.count), np.float32), person_weights(people.count, resamples, seed)]
-    )
+    weights = np.concatenate([np.ones((1, people.total), np.float32), person_weights(people.total, resamples, seed)])
     threshold = _thresholds(pairs.impostor, fars)
-    genuine = np.zeros((people.count, len(threshold) + 1))
+    genuine = np.zeros((people.total, len(threshold) + 1))
     np.add.at(genuine, (persons[:, 0], _bins(pairs.genuine, threshold)), 1)
     tpr = _cumulative_shares(weights.astype(np.float64) @ genuine)
-    accepted = _weighted_by_bin(
-        people.number.astype(np.int32)[pairs.impostor_faces], _bins(pairs.impostor, threshold), len(threshold), weights
-    )
-    return PairResamples(people, weights, threshold, far=_cumulative_shares(accepted), tpr=tpr)
+    impostors = people.number.astype(np.int32)[pairs.impostor_faces]
+    far = _cumulative_shares(_weighted_by_bin(impostors, _bins(pairs.impostor, threshold), len(threshold), weights))
+    undefined = np.isnan(far[:, 0]) | np.isnan(tpr[:, 0])
+    far[undefined] = tpr[undefined] = np.nan
+    return PairResamples(people, weights, threshold, far, tpr)
 
 
 def _thresholds(impostor: Float[ndarray, " i"], fars: tuple[float, ...]) -> Float[ndarray, " t"]:
@@ -153,13 +157,20 @@ def weighted_pairs(persons: Int[ndarray, "p 2"], by_person: Float32[ndarray, "c 
     Returns:
         (r,) sums.
     """
-    rows, first = np.unique(persons[:, 0], return_inverse=True)
-    columns, second = np.unique(persons[:, 1], return_inverse=True)
+    rows, first = _compact(persons[:, 0], len(by_person))
+    columns, second = _compact(persons[:, 1], len(by_person))
     if len(persons) * _GATHER_COST < len(rows) * len(columns):
         return _gathered(persons, by_person)
     counts = np.bincount(first * len(columns) + second, minlength=len(rows) * len(columns))
     matrix = counts.reshape(len(rows), len(columns)).astype(np.float32)
     return np.einsum("cr,cr->r", by_person[rows], matrix @ by_person[columns], dtype=np.float64)
+
+
+def _compact(persons: Int[ndarray, " p"], people: int) -> tuple[Int[ndarray, " q"], Int[ndarray, " p"]]:
+    """The distinct persons, and the place of each among them. As `np.unique`, without a sort."""
+    present = np.zeros(people, bool)
+    present[persons] = True
+    return np.flatnonzero(present), (np.cumsum(present) - 1)[persons]
 
 
 def _gathered(persons: Int[ndarray, "p 2"], by_person: Float32[ndarray, "c r"]) -> Float[ndarray, " r"]:
@@ -169,9 +180,3 @@ def _gathered(persons: Int[ndarray, "p 2"], by_person: Float32[ndarray, "c r"]) 
         part = persons[start : start + step]
         total += np.einsum("pr,pr->r", by_person[part[:, 0]], by_person[part[:, 1]])
     return total
-
-
-def _with_ends(far: Float[ndarray, "r t"], tpr: Float[ndarray, "r t"]) -> tuple[ndarray, ndarray]:
-    """The curves from (0, 0) to (1, 1)."""
-    zero, one = np.zeros((len(far), 1)), np.ones((len(far), 1))
-    return np.hstack([zero, far, one]), np.hstack([zero, tpr, one])

@@ -1,9 +1,10 @@
 """Foreign weights in: files are read without executing anything, checked name by name, and fitted to the input size."""
 
+import math
 import pickle
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import torch
 from jaxtyping import Float
@@ -20,6 +21,8 @@ from vlrface.models.mobilefacenet import (
 )
 from vlrface.types import VlrfaceError
 
+_Network = TypeVar("_Network", bound=Backbone)
+
 _CONTAINERS: Final = ("net_state_dict", "state_dict_backbone", "state_dict")
 """Keys under which training programs put a network's weights beside other things."""
 
@@ -34,6 +37,10 @@ _MS1M_BLOCKS: Final = (
     "dconv_45",
     *(f"res_5_block{i}" for i in range(2)),
 )
+_TRAINED_CELLS: Final = (7, 7)
+_CASIA_CELLS: Final = (7, 6)
+"""Feature maps that the public networks were trained with: 112 × 112 pixels, and 112 high × 96 wide."""
+
 _BOTTLENECK_UNITS: Final = ("expand", "filter", "project")
 _NORM_TENSORS: Final = ("weight", "bias", "running_mean", "running_var")
 _MXNET_NORM: Final = dict(zip(_NORM_TENSORS, ("gamma", "beta", "moving_mean", "moving_var"), strict=True))
@@ -65,19 +72,15 @@ def load_arcface_torch(
     """
     model = iresnet(depth, InputSpec(*_sides(size)), embedding_dim=embedding_dim, dropout=dropout)
     theirs = _read(path)
-    if theirs and all(name.startswith("module.") for name in theirs):
+    if all(name.startswith("module.") for name in theirs):
         theirs = {name.removeprefix("module."): value for name, value in theirs.items()}
-    names = {ours: ours for ours in _wanted(model)}
-
-    def fitted(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-        weight, cells = tensors["fc.weight"], model.input.cells
-        if cells != (7, 7) and weight.shape == (embedding_dim, model.feature_shape[0] * 49):
-            kernels = weight.unflatten(1, (model.feature_shape[0], 7, 7))
-            tensors["fc.weight"] = resampled(kernels, *cells).flatten(1)
-        return tensors
-
-    _fill(model, path, theirs, names, fitted)
-    return model
+    shapes = _shapes(model, {name: name for name in model.state_dict()})
+    channels = model.feature_shape[0]
+    shapes["fc.weight"] = (embedding_dim, channels * math.prod(_TRAINED_CELLS))
+    tensors = _checked(theirs, shapes, path, model)
+    kernels = tensors["fc.weight"].unflatten(1, (channels, *_TRAINED_CELLS))
+    tensors["fc.weight"] = _fitted(kernels, model).flatten(1)
+    return _filled(model, tensors)
 
 
 def load_mobilefacenet_ms1m(path: Path, size: int | tuple[int, int] = 112) -> MobileFaceNet:
@@ -98,16 +101,16 @@ def load_mobilefacenet_ms1m(path: Path, size: int | tuple[int, int] = 112) -> Mo
         VlrfaceError: the file cannot be read, or is of another network; names what is missing, surplus or misshapen.
     """
     model = MobileFaceNet(mobilefacenet_input(*_sides(size)), variant=MS1M)
-    theirs = dict(_read(path))
-    bias = theirs.pop("pre_fc1_bias", torch.zeros(model.embedding_dim))
-
-    def fitted(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-        tensors["norm.running_mean"] = tensors["norm.running_mean"] - bias
-        tensors["norm.weight"] = torch.ones_like(tensors["norm.weight"])
-        return _with_resampled_gather(tensors, model, (7, 7))
-
-    _fill(model, path, theirs, _ms1m_names(), fitted)
-    return model
+    names = _ms1m_names()
+    shapes = _shapes(model, names)
+    shapes["conv_6dw7_7_conv2d_weight"] = (model.feature_shape[0], 1, *_TRAINED_CELLS)
+    shapes["pre_fc1_bias"] = (model.embedding_dim,)
+    theirs = _checked(_read(path), shapes, path, model)
+    tensors = {ours: theirs[name] for ours, name in names.items()}
+    tensors["norm.running_mean"] = tensors["norm.running_mean"] - theirs["pre_fc1_bias"]
+    tensors["norm.weight"] = torch.ones_like(tensors["norm.weight"])
+    tensors["gather.weight"] = _fitted(tensors["gather.weight"], model)
+    return _filled(model, tensors)
 
 
 def load_mobilefacenet_casia(path: Path, size: int | tuple[int, int] = (112, 96)) -> MobileFaceNet:
@@ -125,14 +128,15 @@ def load_mobilefacenet_casia(path: Path, size: int | tuple[int, int] = (112, 96)
         VlrfaceError: the file cannot be read, or is of another network; names what is missing, surplus or misshapen.
     """
     model = MobileFaceNet(mobilefacenet_input(*_sides(size)), variant=CASIA)
-
-    def fitted(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-        if tensors["linear.weight"].ndim == 4:  # stored as a 1×1 convolution
-            tensors["linear.weight"] = tensors["linear.weight"].flatten(1)
-        return _with_resampled_gather(tensors, model, (7, 6))
-
-    _fill(model, path, _read(path), _casia_names(), fitted)
-    return model
+    names = _casia_names()
+    shapes = _shapes(model, names)
+    shapes["linear7.conv.weight"] = (model.feature_shape[0], 1, *_CASIA_CELLS)
+    shapes["linear1.conv.weight"] = (model.embedding_dim, model.feature_shape[0], 1, 1)
+    theirs = _checked(_read(path), shapes, path, model)
+    tensors = {ours: theirs[name] for ours, name in names.items()}
+    tensors["linear.weight"] = tensors["linear.weight"].flatten(1)
+    tensors["gather.weight"] = _fitted(tensors["gather.weight"], model)
+    return _filled(model, tensors)
 
 
 def resampled(kernels: Float[Tensor, "*batch h w"], rows: int, columns: int) -> Float[Tensor, "*batch rows columns"]:
@@ -157,13 +161,10 @@ def resampled(kernels: Float[Tensor, "*batch h w"], rows: int, columns: int) -> 
     return flat.unflatten(-1, (rows, columns))
 
 
-def _with_resampled_gather(
-    tensors: dict[str, Tensor], model: MobileFaceNet, trained: tuple[int, int]
-) -> dict[str, Tensor]:
-    kernels, cells = tensors["gather.weight"], model.input.cells
-    if cells != trained and kernels.shape[2:] == trained:
-        tensors["gather.weight"] = resampled(kernels, *cells)
-    return tensors
+def _fitted(kernels: Tensor, model: Backbone) -> Tensor:
+    """Kernels for the feature map of `model`; untouched when they have its size."""
+    cells = model.input.cells
+    return kernels if tuple(kernels.shape[-2:]) == cells else resampled(kernels, *cells)
 
 
 def _sides(size: int | tuple[int, int]) -> tuple[int, int]:
@@ -210,57 +211,52 @@ def _casia_names() -> dict[str, str]:
     return names
 
 
-def _wanted(model: Backbone) -> dict[str, Tensor]:
-    """The tensors a file must give: all but the counters of batch norms, which not every program keeps."""
-    return {name: value for name, value in model.state_dict().items() if not name.endswith("num_batches_tracked")}
+def _counts_batches(name: str) -> bool:
+    """Whether a tensor is the counter of a batch norm, which not every program keeps and nothing here needs."""
+    return name.endswith("num_batches_tracked")
 
 
-def _fill(
-    model: Backbone,
-    path: Path,
-    theirs: Mapping[str, Tensor],
-    names: Mapping[str, str],
-    fitted: Callable[[dict[str, Tensor]], dict[str, Tensor]],
-) -> None:
-    """Give `model` the tensors of a file, every one or none; leaves it in evaluation mode.
+def _shapes(model: Backbone, names: Mapping[str, str]) -> dict[str, tuple[int, ...]]:
+    """What a file must hold for `model`: the file's tensor names, by `names` from the model's, to shapes."""
+    state = model.state_dict()
+    return {theirs: tuple(state[ours].shape) for ours, theirs in names.items() if not _counts_batches(ours)}
 
-    Args:
-        model: changed in place.
-        path: for messages.
-        theirs: the file's tensors.
-        names: the model's tensor names to the file's.
-        fitted: adapts tensors, under the model's names, to the model's shapes.
+
+def _checked(
+    tensors: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]], path: Path, model: Backbone
+) -> dict[str, Tensor]:
+    """The tensors as float32, without counters, if names and shapes are as expected.
 
     Raises:
-        VlrfaceError: names or shapes do not agree.
+        VlrfaceError: names the file and what is missing, surplus or misshapen in it.
     """
-    given = {name: value for name, value in theirs.items() if not name.endswith("num_batches_tracked")}
-    missing = sorted(set(names.values()) - given.keys())
-    unexpected = sorted(given.keys() - set(names.values()))
-    if missing or unexpected:
-        raise VlrfaceError(_disagreement(path, model, missing=missing, unexpected=unexpected))
-    tensors = fitted({ours: given[name].float() for ours, name in names.items()})
-    mismatched = [
-        f"{names[ours]} {tuple(tensors[ours].shape)} where {tuple(value.shape)} is needed"
-        for ours, value in _wanted(model).items()
-        if tensors[ours].shape != value.shape
-    ]
-    if mismatched:
-        raise VlrfaceError(_disagreement(path, model, mismatched=mismatched))
-    model.load_state_dict(tensors, strict=False)
-    model.eval()
-
-
-def _disagreement(path: Path, model: Backbone, **kinds: list[str]) -> str:
+    given = {name: value.float() for name, value in tensors.items() if not _counts_batches(name)}
+    kinds = {
+        "missing": sorted(shapes.keys() - given.keys()),
+        "unexpected": sorted(given.keys() - shapes.keys()),
+        "mismatched": [
+            f"{name} {tuple(given[name].shape)} where {shape} is needed"
+            for name, shape in shapes.items()
+            if name in given and tuple(given[name].shape) != shape
+        ],
+    }
     found: list[str] = []
     for kind, names in kinds.items():
         if names:
             more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
             found.append(f"{len(names)} {kind} ({', '.join(names[:_SHOWN])}{more})")
-    return (
-        f"{path}: not the weights of this {type(model).__name__}: {'; '.join(found)} tensors. "
-        "Choose the architecture, depth and embedding length that the file was made with"
-    )
+    if found:
+        raise VlrfaceError(
+            f"{path}: not the weights of this {type(model).__name__}: {'; '.join(found)} tensors. "
+            "Choose the architecture, depth and embedding length that the file was made with"
+        )
+    return given
+
+
+def _filled(model: _Network, tensors: Mapping[str, Tensor]) -> _Network:
+    """`model` with the tensors, in evaluation mode."""
+    model.load_state_dict(tensors, strict=False)  # only the counters are not in there
+    return model.eval()
 
 
 def _read(path: Path) -> dict[str, Tensor]:

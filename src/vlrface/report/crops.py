@@ -48,14 +48,23 @@ class Overlay:
     text: str
 
 
-def data_address(image: UInt8[ndarray, "h w 3"], longest_side: int = THUMBNAIL) -> str:
-    """A crop as a `data:` address, shrunk so that no side is longer than `longest_side` pixels, never enlarged."""
+def data_address(image: UInt8[ndarray, "h w 3"], longest_side: int = THUMBNAIL, *, exact: bool = True) -> str:
+    """A crop as a `data:` address, in WebP.
+
+    Args:
+        image: a crop of any size.
+        longest_side: in pixels; a larger crop is shrunk to it, a smaller one is never enlarged.
+        exact: whether a small crop keeps every pixel value, at three times the bytes.
+
+    Returns:
+        "data:image/webp;base64,...".
+    """
     height, width = image.shape[:2]
     scale = longest_side / max(height, width)
     if scale < 1:
         image = resize(image, max(1, round(height * scale)), max(1, round(width * scale)))
     buffer = io.BytesIO()
-    exact = max(image.shape[:2]) < _LOSSLESS_BELOW
+    exact = exact and max(image.shape[:2]) < _LOSSLESS_BELOW
     Image.fromarray(np.ascontiguousarray(image)).save(buffer, "WEBP", lossless=exact, quality=80, method=2)
     return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 

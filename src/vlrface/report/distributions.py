@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy import ndarray
 
 from vlrface.report.crops import bins
-from vlrface.report.inputs import VERDICTS, EmbeddingMap, Pictures, Verdict
+from vlrface.report.inputs import VERDICTS, EmbeddingMap, Pictures
 from vlrface.report.svg import Drawing, Ink, LegendEntry, css, draw
 
 BARS: Final = 48
@@ -47,7 +47,7 @@ def recognizability_histogram(pictures: Pictures, *, ident: str, wide: bool) -> 
         notes.append(f"Faces without an index, as those that could not be encoded: {lost:,}.")
     if beyond:
         notes.append(f"The outermost bars count what lies beyond the ends of the axis, too: {beyond:,}.")
-    size = (1000, 250) if wide else (380, 230)
+    size = (840, 230) if wide else (380, 230)
     reject = float(np.quantile(finite, pictures.reject_share))
 
     def paint(figure: Figure) -> None:
@@ -100,7 +100,7 @@ def _bars(axes: Axes, values: Float[ndarray, " n"], tenths: Sequence[float], low
     for tick in axes.get_yticks():
         if 0 < tick < 1.05 * counts.max():
             axes.text(1.0, tick, f"{tick:,.0f} ", transform=axes.get_yaxis_transform(), color=Ink.MUTED,
-                      fontsize=11, ha="right", va="bottom")  # fmt: skip
+                      fontsize=10, ha="right", va="bottom")  # fmt: skip
     axes.spines["bottom"].set_color(Ink.MUTED)
 
 
@@ -130,7 +130,7 @@ def _label(axes: Axes, at: float, text: str, ink: str, *, row: int) -> None:
         xytext=(5 if right else -5, 0),
         textcoords="offset points",
         color=ink,
-        fontsize=12,
+        fontsize=11,
         ha="left" if right else "right",
         va="top",
         parse_math=False,
@@ -152,14 +152,14 @@ def _connectors(figure: Figure, edges: Sequence[float], height: int) -> None:
         )
 
 
-def score_histogram(values: Mapping[Verdict, Float[ndarray, " _"]], *, ident: str) -> Drawing | None:
-    """Stacked histogram of calibrated scores in [0, 1] by verdict; None without any."""
-    present: list[Verdict] = [verdict for verdict in reversed(VERDICTS) if len(values.get(verdict, ()))]
+def score_histogram(values: Mapping[str, Float[ndarray, " _"]], *, ident: str, wide: bool) -> Drawing | None:
+    """Stacked histogram of calibrated scores in [0, 1] by verdict, for a wide page or a phone; None without any."""
+    present = [verdict for verdict in reversed(VERDICTS) if len(values.get(verdict, ()))]
     if not present:
         return None
     edges = np.linspace(0.0, 1.0, 41)
     counts = {verdict: np.histogram(values[verdict], edges)[0] for verdict in present}
-    inks: dict[Verdict, str] = dict(zip(VERDICTS, Ink.VERDICT, strict=True))
+    inks = dict(zip(VERDICTS, Ink.VERDICT, strict=True))
 
     def paint(figure: Figure) -> None:
         figure.set_layout_engine("constrained", w_pad=0.06, h_pad=0.04)
@@ -172,11 +172,14 @@ def score_histogram(values: Mapping[Verdict, Float[ndarray, " _"]], *, ident: st
         axes.grid(visible=False, axis="x")
         axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
         axes.set_xlabel("score")
-        axes.set_title("files", loc="left", fontsize=10.5, color=Ink.TEXT, pad=8)
+        axes.set_title("files", loc="left", fontsize=10, color=Ink.TEXT, pad=7)
 
+    width = 760 if wide else 340
     total = sum(int(part.sum()) for part in counts.values())
     spoken = ", ".join(f"{int(counts[verdict].sum()):,} {verdict}" for verdict in present)
-    svg = draw(paint, ident=ident, label=f"Histogram of the scores of {total:,} files: {spoken}", width=620, height=220)
+    svg = draw(
+        paint, ident=ident, label=f"Histogram of the scores of {total:,} files: {spoken}", width=width, height=210
+    )
     return Drawing(svg, tuple(LegendEntry(v, css(inks[v]), "area") for v in reversed(present)))
 
 
@@ -207,19 +210,19 @@ def embedding_figure(given: EmbeddingMap, *, ident: str) -> Drawing | None:
             _dots(axes, faces[tone == k], ink)
         _crosses(axes, unrecognizable)
         if center is not None:
-            axes.plot(*center, marker="*", markersize=15, color=Ink.TEXT, markeredgecolor=Ink.SURFACE,
-                      markeredgewidth=1.2, linestyle="")  # fmt: skip
+            axes.plot(*center, marker="*", markersize=13, color=Ink.TEXT, markeredgecolor=Ink.SURFACE,
+                      markeredgewidth=1.0, linestyle="")  # fmt: skip
         axes.autoscale_view()
         axes.set_aspect("equal", adjustable="datalim")
         axes.set_xlabel(f"first principal component ({100 * shares[0]:.1f}\u202f% of the variance)")
-        axes.set_title(f"second principal component ({100 * shares[1]:.1f}\u202f%)", loc="left", fontsize=10.5,
-                       color=Ink.TEXT, pad=8)  # fmt: skip
+        axes.set_title(f"second principal component ({100 * shares[1]:.1f}\u202f%)", loc="left", fontsize=10,
+                       color=Ink.TEXT, pad=7)  # fmt: skip
 
     legend = [LegendEntry(name, css(ink), "dot") for name, ink in zip(_TONES, Ink.RAMP, strict=True)]
     legend += [LegendEntry("unrecognizable identities", "currentColor", "cross")] if len(others) else []
     legend += [LegendEntry("their centre", "currentColor", "star")] if center is not None else []
     label = f"Map of {len(rows):,} face embeddings and {len(others):,} unrecognizable ones on two principal components"
-    svg = draw(paint, ident=ident, label=label, width=460, height=400)
+    svg = draw(paint, ident=ident, label=label, width=360, height=330)
     notes = (f"{len(rows):,} of {len(usable):,} faces are drawn, evenly chosen.",) if len(rows) < len(usable) else ()
     return Drawing(svg, tuple(legend), notes)
 
@@ -249,13 +252,13 @@ def _project(
 def _dots(axes: Axes, points: Float[ndarray, "k 2"], ink: str) -> None:
     """Dots as strokes of no length with round ends: one short path instead of an element for every point."""
     vertices = np.repeat(points, 2, axis=0)
-    _strokes(axes, vertices, ink, width=4.2, alpha=0.75)
+    _strokes(axes, vertices, ink, width=3.4, alpha=0.75)
 
 
 def _crosses(axes: Axes, points: Float[ndarray, "k 2"]) -> None:
     if not len(points):
         return
-    axes.plot(points[:, 0], points[:, 1], marker="x", markersize=4.0, markeredgewidth=1.1, color=Ink.TEXT,
+    axes.plot(points[:, 0], points[:, 1], marker="x", markersize=3.4, markeredgewidth=0.9, color=Ink.TEXT,
               linestyle="", alpha=0.8)  # fmt: skip
 
 

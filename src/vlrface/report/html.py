@@ -56,7 +56,7 @@ def write_score_page(
     rows: Sequence[ScoredFace],
     *,
     title: str,
-    failures: Sequence[tuple[str, str]] = (),
+    failures: Sequence[tuple[Path | str, str]] = (),
     calibration: str = "",
 ) -> None:
     """Write the page of `vlrface score`: every face with its index, score and verdict, from easy to hard.

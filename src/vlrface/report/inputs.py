@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -11,10 +11,8 @@ from numpy import ndarray
 
 from vlrface.types import VlrfaceError
 
-Verdict = Literal["recognizable", "doubtful", "unrecognizable"]
-"""What a score means for a person; from easy to hard."""
-
-VERDICTS: Final[tuple[Verdict, ...]] = ("recognizable", "doubtful", "unrecognizable")
+VERDICTS: Final = ("recognizable", "doubtful", "unrecognizable")
+"""What a score means for a person, from easy to hard."""
 
 Images = Sequence[UInt8[ndarray, "_ _ 3"]] | UInt8[ndarray, "_ _ _ 3"]
 """RGB crops of any sizes, or one array of crops of one size (a memory map will do: only what is shown is read)."""
@@ -61,12 +59,24 @@ class EmbeddingMap:
         recognizability: (n,) index that colours the points; a row with NaN is left out.
         unrecognizable: (m, d) embeddings of the unrecognizable identities; m may be 0.
         center: (d,) centre of the unrecognizable identities, or None.
+
+    Raises:
+        VlrfaceError: lengths or dimensions differ.
     """
 
     embeddings: Float[ndarray, "n d"]
     recognizability: Float[ndarray, " n"]
     unrecognizable: Float[ndarray, "m d"]
     center: Float[ndarray, " d"] | None = None
+
+    def __post_init__(self) -> None:
+        dimensions = {self.embeddings.shape[1], self.unrecognizable.shape[1]}
+        dimensions |= set() if self.center is None else {len(self.center)}
+        if len(self.recognizability) != len(self.embeddings) or len(dimensions) > 1:
+            raise VlrfaceError(
+                f"EmbeddingMap: {len(self.embeddings)} embeddings, {len(self.recognizability)} recognizability values, "
+                f"dimensions {sorted(dimensions)}; give one value for each embedding, and one dimension"
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,14 +112,21 @@ class ScoredFace:
         path: the file, shown as given.
         recognizability: raw index, unbounded, larger is easier.
         score: calibrated score in [0, 1].
-        verdict: what the score means.
+        verdict: what the score means, one of `VERDICTS`.
         thumbnail: the crop or a smaller copy; shrunk to 64 pixels for the page. None shows an empty box.
         reason: why this verdict, in a few words, or "".
+
+    Raises:
+        VlrfaceError: the verdict is none of `VERDICTS`.
     """
 
     path: Path
     recognizability: float
     score: float
-    verdict: Verdict
+    verdict: str
     thumbnail: UInt8[ndarray, "_ _ 3"] | None = None
     reason: str = ""
+
+    def __post_init__(self) -> None:
+        if self.verdict not in VERDICTS:
+            raise VlrfaceError(f"{self.path}: verdict {self.verdict!r}; give one of {', '.join(VERDICTS)}")

@@ -12,12 +12,13 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocat
 from numpy import ndarray
 
 from vlrface.report.svg import Drawing, Ink, LegendEntry, Mark, css, draw
+from vlrface.report.wording import operating_point
 from vlrface.types import Curve
 
 Unit = Literal["share", "rank", "number"]
 
-WIDTH: Final = 420
-HEIGHT: Final = 270
+WIDTH: Final = 340  # of the drawing at scale 1: between a phone's column (300) and a page's (480)
+HEIGHT: Final = 225
 MAX_POINTS: Final = 400
 """A line with more points is thinned for the drawing: a column is some 500 pixels wide."""
 
@@ -119,7 +120,9 @@ _PREFIXES: Final[tuple[tuple[str, str], ...]] = (
     ("edc", "edc"),
     ("erc", "edc"),
     ("rank1_after_reject", "rank1_after_reject"),
+    ("rank1@reject", "rank1_after_reject"),
     ("recognizability_by_size", "recognizability_by_size"),
+    ("recognizability@size", "recognizability_by_size"),
     ("cmc", "cmc"),
     ("roc", "roc"),
     ("tpir", "tpir"),
@@ -134,7 +137,7 @@ def subject(key: str) -> Subject:
     for prefix, name in _PREFIXES:
         if key == prefix or (key.startswith(prefix) and not key[len(prefix)].isalpha()):
             known = SUBJECTS[name]
-            rest = key[len(prefix) :].strip("@/_: ").replace("_", " ")
+            rest = operating_point(key[len(prefix) :].strip("@/_: "))
             return replace(known, title=f"{known.title} ({rest})") if rest else known
     title = key.replace("_", " ")
     return Subject(title[:1].upper() + title[1:], "other", Axis(""), Axis(""), "")
@@ -235,11 +238,11 @@ def _bounds(lines: Sequence[_Line], about: Subject) -> list[_Line]:
     given = [replace(line, mark=marks[line.name.lower()]) for line in lines if line.name.lower() in _BOUNDS]
     if given or not about.bounds:
         return given
-    x = np.linspace(0.0, max(float(line.x[-1]) for line in lines), 101)
+    x = np.linspace(0.0, max(float(line.x.max()) for line in lines), 101)
     nothing = np.full(len(x), np.nan)
     made: list[_Line] = []
     # Measures compared on one matcher start at one error: one pair of bounds. Others get a pair each.
-    for first in sorted({round(float(line.y[0]), 9) for line in lines}):
+    for first in sorted({round(float(line.y[line.x.argmin()]), 9) for line in lines}):
         made += [
             _Line("random", x, np.full(len(x), first), nothing, nothing, mark="dashed"),
             _Line("oracle", x, np.maximum(first - x, 0.0), nothing, nothing, mark="dotted"),
@@ -260,14 +263,14 @@ def _paint(figure: Figure, lines: Sequence[_Line], about: Subject) -> None:
             line.y,
             color=line.ink,
             linestyle=_DASHES[line.mark],
-            linewidth=1.2 if bound else 1.8,
+            linewidth=1.1 if bound else 1.6,
             marker="o" if about.points or len(line.x) == 1 else "",
-            markersize=3.5,
+            markersize=3.0,
             zorder=2.0 if bound else 2.5,
         )
     _scale(axes, lines, about)
     axes.set_xlabel(about.x.name)
-    axes.set_title(about.y.name, loc="left", fontsize=10.5, color=Ink.TEXT, pad=8)
+    axes.set_title(about.y.name, loc="left", fontsize=10, color=Ink.TEXT, pad=7)
 
 
 def _scale(axes: Axes, lines: Sequence[_Line], about: Subject) -> None:

@@ -135,7 +135,7 @@ def _histogram(pictures: Pictures, idents: Iterator[str]) -> Panel | None:
     caption = f"How many of {faces:,} faces have which index; further right is easier to recognise."
     if len(pictures.crops):
         caption += " Each column shows faces of one tenth of all, from hard (left) to easy (right)."
-    share = f"{100 * pictures.reject_share:g} %"
+    share = f"{100 * pictures.reject_share:g}\u202f%"
     caption += f" Dashed: faces to its left are the {share} that a rejection of {share} refuses."
     if pictures.unrecognizable is not None:
         mean, deviation = pictures.unrecognizable
@@ -178,7 +178,7 @@ def _panel(about: Subject, curves: Sequence[Curve], idents: Iterator[str]) -> Pa
     if drawing is None:
         return Panel(about.title, f"{caption} No value is finite, so that nothing can be drawn.".strip(), None)
     if about.section != "training" and any(curve.low is not None for curve in curves):
-        caption += " Shaded: 95 % interval."
+        caption += " Shaded: 95\u202f% interval."
     return Panel(about.title, _with_notes(caption, drawing), drawing)
 
 

@@ -3,12 +3,15 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
 
 from vlrface.report.crops import data_address
 from vlrface.report.distributions import score_histogram
-from vlrface.report.inputs import VERDICTS, ScoredFace, Verdict
+from vlrface.report.inputs import VERDICTS, ScoredFace
 from vlrface.report.template import render
 from vlrface.report.wording import number, percent
 
@@ -17,7 +20,7 @@ from vlrface.report.wording import number, percent
 class Tally:
     """How many files have one verdict."""
 
-    verdict: Verdict
+    verdict: str
     count: str
     share: str
     first: int
@@ -29,11 +32,11 @@ class Entry:
 
     source: str
     name: str
-    folder: str
+    path: str
     recognizability: str
     score: str
     level: float
-    verdict: Verdict
+    verdict: str
     reason: str
 
 
@@ -41,12 +44,12 @@ def render_scores(
     rows: Sequence[ScoredFace],
     *,
     title: str,
-    failures: Sequence[tuple[str, str]] = (),
+    failures: Sequence[tuple[Path | str, str]] = (),
     calibration: str = "",
 ) -> str:
     """The page as text; see `vlrface.report.html.write_score_page`."""
     ordered = sorted(rows, key=lambda row: -row.recognizability if math.isfinite(row.recognizability) else math.inf)
-    scores = {
+    scores: dict[str, Float[ndarray, " _"]] = {
         verdict: np.array([row.score for row in rows if row.verdict == verdict and math.isfinite(row.score)])
         for verdict in VERDICTS
     }
@@ -67,7 +70,8 @@ def render_scores(
         summary=_summary(rows, len(failures)),
         calibration=calibration,
         tallies=tallies,
-        histogram=score_histogram(scores, ident="f0"),
+        histogram=score_histogram(scores, ident="f0", wide=True),
+        narrow=score_histogram(scores, ident="f1", wide=False),
         entries=[_entry(row) for row in ordered],
         failures=failures,
     )
@@ -89,11 +93,10 @@ def _summary(rows: Sequence[ScoredFace], failures: int) -> str:
 
 def _entry(row: ScoredFace) -> Entry:
     score = row.score if math.isfinite(row.score) else 0.0
-    folder = str(row.path.parent)
     return Entry(
-        source="" if row.thumbnail is None else data_address(row.thumbnail),
-        name=row.path.name or str(row.path),
-        folder="" if folder == "." else folder,
+        source="" if row.thumbnail is None else data_address(row.thumbnail, exact=False),
+        name=row.path.name,
+        path=str(row.path),
         recognizability=number(row.recognizability),
         score=f"{row.score:.2f}" if math.isfinite(row.score) else "–",
         level=round(100 * min(max(score, 0.0), 1.0), 1),

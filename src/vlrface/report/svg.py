@@ -71,7 +71,7 @@ class Drawing:
 _STYLE: Final[dict[str, object]] = {
     "svg.fonttype": "none",  # text stays text: the page's own font, searchable, small
     "svg.hashsalt": "vlrface",  # the same figure gives the same bytes
-    "font.size": 11.0,
+    "font.size": 10.0,
     "font.family": "sans-serif",
     "text.color": Ink.TEXT,
     "text.usetex": False,
@@ -91,13 +91,13 @@ _STYLE: Final[dict[str, object]] = {
     "xtick.labelcolor": Ink.MUTED,
     "ytick.color": Ink.MUTED,
     "ytick.labelcolor": Ink.MUTED,
-    "xtick.labelsize": 10.5,
-    "ytick.labelsize": 10.5,
+    "xtick.labelsize": 9.5,
+    "ytick.labelsize": 9.5,
     "xtick.major.size": 3.0,
     "xtick.minor.size": 0.0,
     "ytick.major.size": 0.0,
     "ytick.minor.size": 0.0,
-    "lines.linewidth": 1.8,
+    "lines.linewidth": 1.6,
     "lines.solid_capstyle": "round",
     "figure.facecolor": "none",
     "savefig.facecolor": "none",

@@ -26,7 +26,7 @@ _CAPTIONS: Final[dict[str, str]] = {
     "gradient_norm": "Norm of the gradient. It should stay within one order of magnitude.",
     "rate": "Learning rate, as the schedule set it.",
     "learning_rate": "Learning rate, as the schedule set it.",
-    "validation": "Measured on identities held out of training. It should rise and then settle; a fall is overfitting.",
+    "validation": "Measured on people held out of training. It should rise and settle; a lasting fall is overfitting.",
     "images_per_second": "Speed. A fall means that something else used the machine.",
 }
 
@@ -43,18 +43,20 @@ def training_panels(training: Mapping[str, Curve | Sequence[Curve]]) -> Iterator
     Yields:
         What the panel is about, and its curves.
     """
-    groups: dict[str, list[Curve]] = {}
+    groups: dict[str, list[tuple[Curve, bool]]] = {}
     for name, given in training.items():
         head, _, tail = name.partition("/")
         curves = [given] if isinstance(given, Curve) else list(given)
         for curve in curves:
-            own = humanised(tail or head)
-            called = own if len(curves) == 1 else f"{own}, {curve.name}"
-            groups.setdefault(head, []).append(replace(curve, name=called))
-    for head, curves in groups.items():
-        for first in range(0, len(curves), _LINES_PER_PANEL):
-            part = curves[first : first + _LINES_PER_PANEL]
-            yield _subject(head, part, first // _LINES_PER_PANEL), [condensed(curve) for curve in part]
+            own = meaning(tail or head)
+            called = own.label if len(curves) == 1 else f"{own.label}, {curve.name}"
+            groups.setdefault(head, []).append((replace(curve, name=called), own.unit == "share"))
+    for head, members in groups.items():
+        for first in range(0, len(members), _LINES_PER_PANEL):
+            part = members[first : first + _LINES_PER_PANEL]
+            shares = head == "validation" and all(share for _, share in part)
+            about = _subject(head, [curve for curve, _ in part], shares=shares, part=first // _LINES_PER_PANEL)
+            yield about, [condensed(curve) for curve, _ in part]
 
 
 def condensed(curve: Curve) -> Curve:
@@ -80,10 +82,9 @@ def condensed(curve: Curve) -> Curve:
     )
 
 
-def _subject(head: str, curves: Sequence[Curve], part: int) -> Subject:
+def _subject(head: str, curves: Sequence[Curve], *, shares: bool, part: int) -> Subject:
     title = _TITLES.get(head, humanised(head))
     title = title[:1].upper() + title[1:] + (f" ({part + 1})" if part else "")
-    shares = head == "validation" and all(meaning(curve.name).unit == "share" for curve in curves)
     values = np.concatenate([curve.y[np.isfinite(curve.y)] for curve in curves])
     wide = head in ("loss", "weighted", "gradient_norm") and len(values) > 0 and 0 < 30 * values.min() < values.max()
     caption = _CAPTIONS.get(head, "")

@@ -33,11 +33,11 @@ class Meaning:
 
 # name pattern, label, sentence, unit. Groups of the pattern are filled in; {a} a rank, {p} a share as percent.
 _KNOWN: Final[tuple[tuple[str, str, str, Unit], ...]] = (
-    (r"rank1_after_reject_(?P<p>[\d.e-]+)", "Rank-1 without the hardest {p}",
+    (r"rank1(?:_after_reject_|@reject=)(?P<p>[\d.e-]+)", "Rank-1 without the hardest {p}",
      "probes found first when the {p} least recognizable are refused", "share"),
     (r"rank[-_]?1(?!\d)", "Rank-1", "probes whose person is the first answer", "share"),
     (r"rank[-_]?(?P<a>\d+)", "Rank-{a}", "probes whose person is among the first {a} answers", "share"),
-    (r"mAP(?![a-z])", "Mean average precision", "precision averaged over every picture of the person; 100\u202f% when all come first", "share"),
+    (r"mAP(?![a-z])", "Mean average precision", "how early all pictures of the person come among the answers", "share"),
     (r"tpir(?P<a>\d+)?@fpir=(?P<p>[\d.e-]+)", "TPIR{a} at FPIR {p}",
      "known people found, while {p} of strangers are taken for someone", "share"),
     (r"tpr@far=(?P<p>[\d.e-]+)", "TPR at FAR {p}", "pairs of one person accepted, while {p} of other pairs are",
@@ -63,7 +63,7 @@ def meaning(name: str) -> Meaning:
             groups["p"] = threshold(groups["p"])
         rest = humanised(name[found.end() :]) if label else ""
         text = label.format_map(groups) if label else humanised(name)
-        family = re.sub(r"[\d.]+.*", "", name).lower() if "after" not in name else "after"
+        family = re.sub(r"[\d.]+.*", "", name).lower() if "reject" not in name else "reject"
         return Meaning(f"{text}, {rest}" if rest else text, sentence.format_map(groups), unit, family + rest)
     return Meaning(humanised(name), "", "number", name.lower())
 
@@ -79,6 +79,14 @@ def threshold(text: str) -> str:
         return f"{100 * float(text.rstrip('.')):g}{_SPACE}%"
     except ValueError:
         return text
+
+
+def operating_point(text: str) -> str:
+    """Rates inside a name as percent, the rest without separators: "fmr=0.001" becomes "FMR 0.1 %"."""
+    found = re.sub(
+        r"(?<![a-z])(far|fmr|fpir)=([\d.e-]+)", lambda m: f"{m[1].upper()} {threshold(m[2])}", text, flags=re.IGNORECASE
+    )
+    return humanised(found)
 
 
 def percent(share: float) -> str:
@@ -113,9 +121,10 @@ def interval_text(estimate: Estimate, unit: Unit) -> str:
     """The 95 % interval as "29.9 – 36.5 %", or "" where none is known."""
     if not (np.isfinite(estimate.low) and np.isfinite(estimate.high)):
         return ""
+    low, high = estimate.low, estimate.high
     if unit == "number":
-        return f"{number(estimate.low)} – {number(estimate.high)}"
-    return f"{percent(estimate.low).removesuffix(_SPACE + '%')} – {percent(estimate.high)}"
+        return f"{number(low)} – {number(high)}"
+    return f"{percent(low).removesuffix(_SPACE + '%')} – {percent(high)}"
 
 
 def duration(seconds: float) -> str:
@@ -142,14 +151,14 @@ def summary(report: Report) -> str:
     parts: list[str] = []
     figures = report.figures
     if "rank1" in figures:
-        parts.append(f"The right person is the first answer for {_with_interval(figures['rank1'])} of {of}.")
-    for name, estimate in figures.items():
-        known = meaning(name)
-        if known.family == "after" and "rank1" in figures:
-            change = "raises" if estimate.value > figures["rank1"].value else "brings"
-            share = known.label.rsplit("hardest ", 1)[-1]
-            parts.append(f"Refusing the {share} least recognizable {change} this to {percent(estimate.value)}.")
-            break
+        parts.append(f"The right person is the first answer for {_with_interval(figures['rank1'], 'share')} of {of}.")
+        for name, estimate in figures.items():
+            found = re.fullmatch(r"rank1(?:_after_reject_|@reject=)([\d.e-]+)", name)
+            if found:
+                change = "raises" if estimate.value > figures["rank1"].value else "brings"
+                refused = threshold(found[1])
+                parts.append(f"Refusing the {refused} least recognizable {change} this to {percent(estimate.value)}.")
+                break
     if not parts:
         parts = [_sentence(name, estimate) for name, estimate in list(figures.items())[:2]]
     return " ".join(parts)
@@ -157,12 +166,10 @@ def summary(report: Report) -> str:
 
 def _sentence(name: str, estimate: Estimate) -> str:
     known = meaning(name)
-    interval = interval_text(estimate, known.unit)
-    text = f"{known.label} is {value_text(estimate, known.unit)}"
-    text += f" (95{_SPACE}% interval {interval})" if interval else ""
+    text = f"{known.label} is {_with_interval(estimate, known.unit)}"
     return f"{text}: {known.sentence}." if known.sentence else f"{text}."
 
 
-def _with_interval(estimate: Estimate) -> str:
-    interval = interval_text(estimate, "share")
-    return percent(estimate.value) + (f" (95{_SPACE}% interval {interval})" if interval else "")
+def _with_interval(estimate: Estimate, unit: Unit) -> str:
+    interval = interval_text(estimate, unit).replace(" – ", " to ")
+    return value_text(estimate, unit) + (f" (95{_SPACE}% interval {interval})" if interval else "")

@@ -1,13 +1,13 @@
 """All that changes while training: weights, averages, optimiser, step; saved and restored as one file."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from vlrface import __version__
 from vlrface.checkpoint import Checkpoint, fingerprint
@@ -48,9 +48,8 @@ class RunState:
         self._optimizer = _optimizer(recognizer, objective, options)
         self._averaged: AveragedModel | None = None
         if options.average_decay is not None:
-            self._averaged = AveragedModel(
-                recognizer, multi_avg_fn=get_ema_multi_avg_fn(options.average_decay), use_buffers=True
-            )
+            average = _ramped_average(options.average_decay)
+            self._averaged = AveragedModel(recognizer, multi_avg_fn=average, use_buffers=True)
 
     @property
     def seconds(self) -> float:
@@ -144,6 +143,21 @@ class RunState:
             "figures": self.best_figures,
             "best_criterion": None if unset else self.best_criterion,
         }
+
+
+def _ramped_average(decay: float) -> Callable[[Sequence[Tensor], Sequence[Tensor], Tensor | int], None]:
+    """Exponential moving average whose decay rises to `decay`, so that the start is soon forgotten."""
+
+    @torch.no_grad()
+    def update(averages: Sequence[Tensor], values: Sequence[Tensor], count: Tensor | int) -> None:
+        if not averages[0].is_floating_point():  # counters of batch norm: taken as they are
+            for average, value in zip(averages, values, strict=True):
+                average.copy_(value)
+            return
+        now = min(decay, (1 + int(count)) / (10 + int(count)))
+        torch._foreach_lerp_(list(averages), list(values), 1 - now)  # pyright: ignore[reportPrivateUsage]
+
+    return update
 
 
 def _optimizer(recognizer: Recognizer, objective: MethodObjective, options: TrainingOptions) -> torch.optim.Optimizer:
