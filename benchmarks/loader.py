@@ -1,8 +1,9 @@
 """Speed of the training loader: random crops from a memory-mapped cache to batches of 112 x 112 pixels.
 
 Two transforms: mirror, random window and resize; and the framing step of the recipes (mirror and one random affine
-warp). Each is measured with 0, 1 and 2 worker processes. What is timed is whole epochs, worker start included; one batch
-before, which is not timed, starts the fork server and fills the page cache.
+warp). Each is measured with 0, 1 and 2 worker processes. What is timed is whole epochs, worker start included; one
+batch before, which is not timed, starts the fork server and fills the page cache. The processor time that the caller
+spends per image, its threads included, is given too: it depends less on what else runs on the machine.
 
     python benchmarks/loader.py [--images 4096] [--side 112] [--json FILE]
 """
@@ -57,16 +58,17 @@ def make_crops(folder: Path, images: int, side: int) -> Crops:
     return cached_crops(read_images([folder / "faces"]), folder / "cache", progress=False)
 
 
-def images_per_second(crops: Crops, transform: Transform, workers: int, epochs: int) -> float:
-    """Throughput over whole epochs."""
+def measure(crops: Crops, transform: Transform, workers: int, epochs: int) -> tuple[float, float]:
+    """Images per second over whole epochs, and microseconds of the caller's processor time per image."""
     part = Part(crops, np.arange(len(crops)), transform)
     batches = Batches([part], BATCH_SIZE, SIDE, SIDE, seed=0, workers=workers)
     next(batches.epoch(epochs))
-    start = time.perf_counter()
+    start, busy = time.perf_counter(), time.process_time()
     for epoch in range(epochs):
         for _ in batches.epoch(epoch):
             pass
-    return epochs * batches.steps_per_epoch * BATCH_SIZE / (time.perf_counter() - start)
+    images = epochs * batches.steps_per_epoch * BATCH_SIZE
+    return images / (time.perf_counter() - start), (time.process_time() - busy) / images * 1e6
 
 
 def main() -> None:
@@ -80,25 +82,26 @@ def main() -> None:
     cv2.setNumThreads(1)
     with tempfile.TemporaryDirectory() as folder:
         crops = make_crops(Path(folder), options.images, options.side)
-        speeds = {
-            name: {workers: images_per_second(crops, transform, workers, options.epochs) for workers in WORKERS}
+        found = {
+            name: {workers: measure(crops, transform, workers, options.epochs) for workers in WORKERS}
             for name, transform in TRANSFORMS.items()
         }
     load = os.getloadavg()[0]
     print(f"{options.images} crops of {options.side} px → {SIDE} px, batches of {BATCH_SIZE}, ", end="")
     print(f"{os.cpu_count()} cores, load average {load:.1f}\n")
-    print(f"{'img/s':22}" + "".join(f"{workers:>4} workers" for workers in WORKERS))
-    for name, by_workers in speeds.items():
-        print(f"{name:22}" + "".join(f"{by_workers[workers]:12,.0f}" for workers in WORKERS))
-    first = next(iter(speeds.values()))
+    print(f"{'transform':22}{'workers':>8}{'img/s':>10}{'caller µs/img':>15}")
+    for name, by_workers in found.items():
+        for workers, (speed, busy) in by_workers.items():
+            print(f"{name:22}{workers:8}{speed:10,.0f}{busy:15.0f}")
+    first = next(iter(found.values()))
     best = max(first, key=lambda workers: first[workers])
     line = json.dumps(
         {
-            "loader_images_per_second": round(first[best], 1),
+            "loader_images_per_second": round(first[best][0], 1),
             "workers": best,
             "by_transform_and_workers": {
-                name: {str(workers): round(speed, 1) for workers, speed in by_workers.items()}
-                for name, by_workers in speeds.items()
+                name: {str(workers): round(speed, 1) for workers, (speed, _) in by_workers.items()}
+                for name, by_workers in found.items()
             },
             "load_average": load,
         }

@@ -35,13 +35,18 @@ def test_old_content_stays_until_the_end(tmp_path: Path) -> None:
     assert path.read_text() == "new"
 
 
+def _write_and_raise(path: Path, error: BaseException) -> None:
+    with written_atomically(path) as temporary:
+        temporary.write_text("half")
+        raise error
+
+
 @pytest.mark.parametrize("error", [ValueError("no"), KeyboardInterrupt(), SystemExit(1)])
 def test_failure_changes_nothing(tmp_path: Path, error: BaseException) -> None:
     path = tmp_path / "x.txt"
     path.write_text("old")
-    with pytest.raises(type(error)), written_atomically(path) as temporary:
-        temporary.write_text("half")
-        raise error
+    with pytest.raises(type(error)):
+        _write_and_raise(path, error)
     assert path.read_text() == "old"
     assert _names(tmp_path) == ["x.txt"]
 
@@ -51,9 +56,11 @@ def test_full_disk_names_the_file_and_leaves_nothing(tmp_path: Path) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
     try:
-        with pytest.raises(OSError, match=r"cannot write .*x\.bin: File too large\. Free space") as info:
-            with written_atomically(path) as temporary:
-                temporary.write_bytes(bytes(5000))
+        with (
+            pytest.raises(OSError, match=r"cannot write .*x\.bin: File too large\. Free space") as info,
+            written_atomically(path) as temporary,
+        ):
+            temporary.write_bytes(bytes(5000))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert info.value.errno == errno.EFBIG
@@ -65,7 +72,7 @@ def test_place_that_cannot_be_used(tmp_path: Path) -> None:
     with pytest.raises(OSError, match=r"cannot write .*y\.txt"), written_atomically(tmp_path / "file" / "y.txt"):
         pass
     (tmp_path / "folder").mkdir()
-    with pytest.raises(OSError, match="cannot write .*folder"), written_atomically(tmp_path / "folder") as temporary:
+    with pytest.raises(OSError, match=r"cannot write .*folder"), written_atomically(tmp_path / "folder") as temporary:
         temporary.write_text("x")
     assert _names(tmp_path) == ["file", "folder"]
 

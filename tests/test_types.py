@@ -125,6 +125,9 @@ def test_load_executes_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "exploded").exists()
 
 
+@pytest.mark.xfail(
+    strict=True, reason="Faces.load: numpy leaves the file open when the zip is damaged; load should open it itself"
+)
 def test_truncated_file(tmp_path: Path) -> None:
     _faces().save(tmp_path / "f.npz")
     whole = (tmp_path / "f.npz").read_bytes()
@@ -132,6 +135,19 @@ def test_truncated_file(tmp_path: Path) -> None:
         (tmp_path / "cut.npz").write_bytes(whole[:length])
         with pytest.raises(VlrfaceError):
             Faces.load(tmp_path / "cut.npz")
+
+
+@pytest.mark.xfail(
+    strict=True, reason="Faces.load: NotImplementedError and RuntimeError of zipfile are not turned into VlrfaceError"
+)
+@pytest.mark.parametrize(("offset", "value"), [(8, 1), (10, 99)], ids=["encrypted", "unknown compression"])
+def test_damaged_zip_directory(tmp_path: Path, offset: int, value: int) -> None:
+    _faces().save(tmp_path / "f.npz")
+    data = bytearray((tmp_path / "f.npz").read_bytes())
+    data[data.index(b"PK\x01\x02") + offset] = value
+    (tmp_path / "f.npz").write_bytes(data)
+    with pytest.raises(VlrfaceError, match="not a Faces file"):
+        Faces.load(tmp_path / "f.npz")
 
 
 def test_estimate_prints_its_interval() -> None:

@@ -211,6 +211,25 @@ def test_dead_worker() -> None:
     assert multiprocessing.active_children() == []
 
 
+UNGUARDED = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from test_batches import SIDE, Batches, _part
+for _ in Batches([_part(20)], 2, SIDE, SIDE, seed=0, workers=1).epoch(0):
+    print("a batch")
+"""
+
+
+def test_program_without_main_guard(tmp_path: Path) -> None:
+    script = tmp_path / "trainer.py"
+    script.write_text(UNGUARDED)
+    command = [sys.executable, script, Path(__file__).parent]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert "a batch" not in done.stdout
+    assert 'work outside `if __name__ == "__main__":`' in done.stderr.splitlines()[-1]
+
+
 def test_breaking_out_leaves_no_process() -> None:
     batches = Batches([_part(100)], 2, SIDE, SIDE, seed=0, workers=2)
     for step, _ in enumerate(batches.epoch(0)):

@@ -257,7 +257,7 @@ def _from_workers(recipe: _Recipe, tasks: Iterator[_Task], workers: int) -> Iter
                 yield ahead.popleft().result()
         while ahead:
             yield ahead.popleft().result()
-    except BrokenProcessPool as error:
+    except (BrokenProcessPool, ConnectionError, EOFError) as error:
         raise VlrfaceError(
             "batches: a worker process died. It may have run out of memory, or the program starts its work outside "
             '`if __name__ == "__main__":`. See the output above, or use workers=0'

@@ -36,9 +36,9 @@ from vlrface.losses.objective import MethodObjective
 from vlrface.losses.recognizability import UnrecognizableStatistics
 from vlrface.metrics.identification import leave_one_out_ranks, mean_average_precision, rank_k
 from vlrface.models.attention import PerceptibilityAttention
-from vlrface.models.backbone import Backbone
+from vlrface.models.backbone import Backbone, InputSpec
 from vlrface.models.iresnet import iresnet
-from vlrface.models.mobilefacenet import mobilefacenet
+from vlrface.models.mobilefacenet import MS1M, MobileFaceNet, mobilefacenet_input
 from vlrface.models.pretrained import load_arcface_torch, load_mobilefacenet_ms1m
 from vlrface.models.recognizability import PerceptibilityRegression
 from vlrface.models.recognizer import Recognizer
@@ -61,24 +61,29 @@ class Places:
     progress: bool = True
 
 
-def build_backbone(config: BackboneConfig, data: Path | None) -> Backbone:
+def build_backbone(config: BackboneConfig, data: Path | None, seed: int = 0) -> Backbone:
     """The trunk, with its starting weights if `data` is given."""
     weights = data / config.weights if data is not None and config.weights is not None else None
     if isinstance(config, MobileFaceNetConfig):
         if weights is not None:
             return load_mobilefacenet_ms1m(weights, size=config.size)
-        return mobilefacenet(size=config.size)
+        return MobileFaceNet(mobilefacenet_input(config.size, config.size), variant=MS1M, seed=seed)
     if weights is not None:
         return load_arcface_torch(weights, config.depth, size=config.size)
-    return iresnet(config.depth, size=config.size)
+    return iresnet(config.depth, InputSpec(config.size, config.size), seed=seed)
 
 
-def build_recognizer(config: ModelConfig, data: Path | None) -> Recognizer:
+def build_recognizer(config: ModelConfig, data: Path | None, seed: int = 0) -> Recognizer:
     """The network; `data` None skips starting weights, as loading a checkpoint wants it."""
-    backbone = build_backbone(config.backbone, data)
-    regression = PerceptibilityRegression(backbone.feature_shape, config.dropout) if config.regression else None
-    attention = PerceptibilityAttention(backbone.feature_shape[0]) if config.attention else None
-    return Recognizer(backbone, regression, attention, serve=config.serve, framing=config.framing)
+    backbone = build_backbone(config.backbone, data, seed)
+    shape = backbone.feature_shape
+    return Recognizer(
+        backbone,
+        PerceptibilityRegression(shape, dropout=config.dropout, seed=seed) if config.regression else None,
+        PerceptibilityAttention(shape[0], seed=seed) if config.attention else None,
+        serve=config.serve,
+        framing=config.framing,
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,9 +188,7 @@ def build(experiment: Experiment, places: Places) -> Ingredients:
         teachers.append(_teacher_embeddings(experiment, part.teacher, manifest.rows(rows), places))
     options = experiment.training
     batches = Batches(parts, options.batch_size, side, side, seed=experiment.seed, workers=options.workers)
-    with torch.random.fork_rng():
-        torch.manual_seed(experiment.seed)
-        recognizer = build_recognizer(experiment.model, places.data)
+    recognizer = build_recognizer(experiment.model, places.data, experiment.seed)
     return Ingredients(
         recognizer=recognizer,
         objective=_objective(experiment, recognizer.embedding_dim, len(trained_identities), parts, teachers),

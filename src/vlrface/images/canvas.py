@@ -46,7 +46,7 @@ class Canvas:
         return slice(low, high)
 
     def at(self, window: Window) -> tuple[Float32[ndarray, "1 w"], Float32[ndarray, "h 1"]]:
-        """x and y of a window."""
+        """The places of a window: x as a row, y as a column."""
         return self.x[:, window[1]], self.y[window[0]]
 
     def cover(self, depth: Float32[ndarray, "h w"]) -> Float32[ndarray, "h w"]:

@@ -75,7 +75,8 @@ def arcface(
 
     Returns:
         (b, k) logits, float32 or finer. Values and gradients are finite at |cos θ| = 1, where the value is off by at
-        most 1e-6·s and the differentiated gradient is s·cos m, without the sine's infinite part (s where "linear" holds).
+        most 1e-6·s and the differentiated gradient is s·cos m, without the sine's infinite part (s where "linear"
+        holds).
     """
     del norm
     cosine = at_least_float32(cosine)

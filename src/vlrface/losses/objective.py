@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from vlrface.losses.distillation import cosine_distillation
-from vlrface.losses.heads import Head, HeadOutput
+from vlrface.losses.heads import Head
 from vlrface.losses.recognizability import (
     RITarget,
     UnrecognizableStatistics,
@@ -257,7 +257,7 @@ class MethodObjective(nn.Module):
         parts: dict[str, Tensor] = {}
         target = cosine = None
         if active & {"recognition", "regression"}:
-            output = self._recognised(embedding, label, with_gradient="recognition" in active)
+            output = self.head(embedding, label)
             cosine = output.cosine.detach()
             if "recognition" in active:
                 parts["recognition"] = output.loss
@@ -288,10 +288,6 @@ class MethodObjective(nn.Module):
     def _loaded(module: nn.Module, _incompatible_keys: object) -> None:
         if isinstance(module, MethodObjective):
             module._read_statistics()
-
-    def _recognised(self, embedding: Tensor, label: Tensor, *, with_gradient: bool) -> HeadOutput:
-        with torch.set_grad_enabled(with_gradient and torch.is_grad_enabled()):
-            return self.head(embedding, label)
 
     def _index(self, embedding: Tensor, cosine: Tensor, label: Tensor) -> Tensor:
         center = None

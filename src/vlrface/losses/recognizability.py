@@ -236,9 +236,8 @@ def project_away(embedding: Float[Tensor, "b d"], center: Float[Tensor, " d"]) -
     """
     direction = unit(center.detach())
     residual = unit(embedding.detach())
-    for _ in range(
-        2
-    ):  # the second pass removes what rounding left, so that the result is orthogonal to float precision
+    # The second pass removes what rounding left: near the centre, one pass is orthogonal to a few digits only.
+    for _ in range(2):
         residual = residual - _along(residual, direction).unsqueeze(1) * direction
     length = residual.norm(dim=1, keepdim=True)
     # Asked this way round, a NaN is no degenerate case: it stays NaN and can be found.

@@ -161,7 +161,7 @@ def bootstrap_shares(
 
 def paired_difference(
     first: Float[ndarray, " n"],
-    second: Float[ndarray, " n"],
+    second: Float[ndarray, " m"],
     identities: Int[ndarray, " n"],
     *,
     resamples: int = 1000,
@@ -181,7 +181,7 @@ def paired_difference(
 
 def bootstrap_spearman(
     x: Float[ndarray, " n"],
-    y: Float[ndarray, " n"],
+    y: Float[ndarray, " m"],
     identities: Int[ndarray, " n"],
     *,
     resamples: int = 1000,

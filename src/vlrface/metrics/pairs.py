@@ -26,7 +26,7 @@ class Pairs:
         failed_impostors: number of impostor pairs left out because a face was not encoded.
 
     Raises:
-        VlrfaceError: a face number is outside 0 … f-1.
+        VlrfaceError: a face number is outside 0 … f-1, or the scores differ in precision.
     """
 
     genuine: Float[ndarray, " g"]
@@ -37,6 +37,10 @@ class Pairs:
     failed_impostors: int = 0
 
     def __post_init__(self) -> None:
+        if self.genuine.dtype != self.impostor.dtype:
+            raise VlrfaceError(
+                f"genuine scores are {self.genuine.dtype}, impostor scores {self.impostor.dtype}: give one precision"
+            )
         for faces in (self.genuine_faces, self.impostor_faces):
             if faces.size and not 0 <= faces.min() <= faces.max() < len(self.identities):
                 raise VlrfaceError(f"a pair names a face outside 0 … {len(self.identities) - 1}")

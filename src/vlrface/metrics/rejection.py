@@ -195,7 +195,7 @@ def oracle_line(fnmr: float, shares: Float[ndarray, " k"]) -> Float[ndarray, " k
     return np.maximum(fnmr - shares, 0)
 
 
-def rank1_after_reject(first_mate: Int[ndarray, " p"], quality: Float[ndarray, " p"], share: float) -> float:
+def rank1_after_reject(first_mate: Int[ndarray, " p"], quality: Float[ndarray, " q"], share: float) -> float:
     """Rank-1 of closed-set identification among the probes that remain when the lowest-quality share is rejected.
 
     Args:
@@ -213,7 +213,7 @@ def rank1_after_reject(first_mate: Int[ndarray, " p"], quality: Float[ndarray, "
 
 def resampled_rank1(
     first_mate: Int[ndarray, " p"],
-    quality: Float[ndarray, " p"],
+    quality: Float[ndarray, " q"],
     shares: Float[ndarray, " k"],
     weights: Float[ndarray, "r p"],
 ) -> Float[ndarray, "r k"]:

@@ -10,7 +10,7 @@ and intervals belong together.
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Float32, Int
+from jaxtyping import Float, Float32, Int, UInt8
 from numpy import ndarray
 
 from vlrface.metrics.intervals import Interval, People, people_of, percentile_interval, person_weights
@@ -110,14 +110,14 @@ def _thresholds(impostor: Float[ndarray, " i"], fars: tuple[float, ...]) -> Floa
     """Thresholds, descending: dense where few impostors are accepted, and at the rates asked for."""
     count = len(impostor)
     accepted = np.concatenate([[0], np.geomspace(1, count, 48), np.linspace(0, count, 21)])
-    wanted = [accepted_at_far(far, count) for far in fars]
+    wanted = np.array([accepted_at_far(far, count) for far in fars], np.int64)
     places = np.unique(np.append(np.round(accepted).astype(np.int64), wanted))
     ordered = np.sort(impostor)
     above = np.nextafter(ordered[count - 1 - places[places < count]], np.array(np.inf, ordered.dtype))
     return np.unique(np.append(above, ordered[0]))[::-1].astype(np.float64)
 
 
-def _bins(scores: Float[ndarray, " n"], threshold: Float[ndarray, " t"]) -> Int[ndarray, " n"]:
+def _bins(scores: Float[ndarray, " n"], threshold: Float[ndarray, " t"]) -> UInt8[ndarray, " n"]:
     """Number of the first (highest) threshold that accepts each score; t for a score below all."""
     ascending = threshold[::-1].astype(scores.dtype)
     return (len(threshold) - np.searchsorted(ascending, scores, "right")).astype(np.uint8)
@@ -131,7 +131,7 @@ def _cumulative_shares(per_bin: Float[ndarray, "r b"]) -> Float[ndarray, "r t"]:
 
 
 def _weighted_by_bin(
-    persons: Int[ndarray, "i 2"], bins: Int[ndarray, " i"], count: int, weights: Float32[ndarray, "r c"]
+    persons: Int[ndarray, "i 2"], bins: UInt8[ndarray, " i"], count: int, weights: Float32[ndarray, "r c"]
 ) -> Float[ndarray, "r b"]:
     """Sum of w_a · w_b over the impostor pairs of each bin."""
     order = np.argsort(bins, kind="stable")

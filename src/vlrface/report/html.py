@@ -61,8 +61,8 @@ def write_score_page(
 ) -> None:
     """Write the page of `vlrface score`: every face with its index, score and verdict, from easy to hard.
 
-    One file without scripts or outside resources, some 1.5 kB a face; a browser lays out only what is in view, so that
-    thousands of faces stay usable.
+    One file without scripts or outside resources, some 0.7 to 2 kB a face; a browser lays out only what is in view,
+    so that thousands of faces stay usable.
 
     Args:
         path: where the page goes.

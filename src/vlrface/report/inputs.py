@@ -11,7 +11,7 @@ from numpy import ndarray
 
 from vlrface.types import VlrfaceError
 
-VERDICTS: Final = ("recognizable", "doubtful", "unrecognizable")
+VERDICTS: Final[tuple[str, ...]] = ("recognizable", "doubtful", "unrecognizable")
 """What a score means for a person, from easy to hard."""
 
 Images = Sequence[UInt8[ndarray, "_ _ 3"]] | UInt8[ndarray, "_ _ _ 3"]

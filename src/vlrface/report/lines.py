@@ -305,7 +305,7 @@ def _limits(values: Float[ndarray, " n"], about: Subject) -> tuple[float, float]
 
 def _log_locator(values: Float[ndarray, " n"], unit: Unit) -> FixedLocator | LogLocator:
     if unit == "rank":
-        return FixedLocator([tick for tick in (1, 2, 5, 10, 20, 50, 100, 1000) if tick <= values.max()])
+        return FixedLocator([tick for tick in (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 1000.0) if tick <= values.max()])
     narrow = values.max() < 200 * values.min()
     return LogLocator(subs=(1.0, 2.0, 5.0) if narrow else (1.0,))
 
@@ -320,7 +320,7 @@ def _share(value: float, _: int | None) -> str:
 
 
 def _number(value: float, _: int | None) -> str:
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    return f"{value:,.0f}" if 1000 <= abs(value) < 1e7 else f"{value:.4g}"
 
 
 _FORMATS: Final = {"share": _share, "rank": _number, "number": _number}

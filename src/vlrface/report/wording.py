@@ -70,7 +70,7 @@ def meaning(name: str) -> Meaning:
 
 def humanised(name: str) -> str:
     """A name without separators: "distance_4.2m" becomes "distance 4.2m"."""
-    return re.sub(r"[\s_/:,]+", " ", name).strip()
+    return re.sub(r"[ \t\n_/:,]+", " ", name).strip()
 
 
 def threshold(text: str) -> str:
@@ -107,7 +107,7 @@ def number(value: float) -> str:
         return _MISSING
     if value == int(value) and abs(value) < 1e15:
         return f"{int(value):,}"
-    if abs(value) >= 1000:
+    if 1000 <= abs(value) < 1e9:
         return f"{value:,.0f}"
     return f"{value:.3f}" if 0.01 <= abs(value) < 10 else f"{value:.3g}"
 

@@ -21,7 +21,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from vlrface.data.batches import Batch, Batches
-from vlrface.losses.objective import MethodObjective
+from vlrface.losses.objective import MethodObjective, nonfinite
 from vlrface.losses.recognizability import UnrecognizableStatistics
 from vlrface.models.recognizer import Recognizer
 from vlrface.train.journal import Journal
@@ -132,16 +132,15 @@ def train(
     with torch.random.fork_rng(), _StopRequest() as stop, journal:
         if state.step:
             journal.say(f"going on from step {state.step} of {steps} ({last})")
-        while state.step < steps:
-            epoch, start = divmod(state.step, per_epoch)
-            for batch in ingredients.batches.epoch(epoch, start):
+        while state.epochs_done < options.epochs:
+            start = state.step - state.epochs_done * per_epoch
+            # Stopped after an epoch's last step, before its validation: no step is left, the validation is.
+            remaining = ingredients.batches.epoch(state.epochs_done, start) if start < per_epoch else iter(())
+            for batch in remaining:
                 loop.step(batch, journal)
                 if stop.requested or state.step == stop_at:
-                    break
-            else:
-                loop.end_epoch(epoch, journal)
-                continue
-            loop.stop(last)
+                    loop.stop(last)
+            loop.end_epoch(journal)
     return Outcome(folder / BEST_NAME, last, state.step, state.seconds, state.best_figures)
 
 
@@ -184,22 +183,23 @@ class _Loop:
             teacher=teacher,
             teacher_mask=taught,
         )
-        for name, value in result.parts.items():
-            if not torch.isfinite(value).all():
-                raise self._diverged(f"loss part {name!r}", batch)
+        bad = nonfinite(result.parts)
+        if bad:
+            raise self._diverged(f"loss part {', '.join(map(repr, bad))}", batch)
         norm = state.backward(result.total)
         if not np.isfinite(norm):
             raise self._diverged("the gradient", batch)
         rate = options.schedule.multiplier(state.step, self.steps)
         state.update(rate)
-        journal.advance(epoch, float(result.total))
+        journal.advance(epoch, result.total.item())
         if state.step % options.log_every == 0:
             self._log(journal, result.parts, result.weighted, norm, rate)
         if state.step % options.save_every == 0:
             state.save_last(self.folder / LAST_NAME)
 
-    def end_epoch(self, epoch: int, journal: Journal) -> None:
-        done = epoch + 1
+    def end_epoch(self, journal: Journal) -> None:
+        self.state.epochs_done += 1
+        done = self.state.epochs_done
         if done % self.options.validate_every == 0 or done == self.options.epochs:
             served = self.state.served()
             statistics = None

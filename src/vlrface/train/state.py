@@ -23,6 +23,7 @@ class RunState:
 
     Attributes:
         step: steps done.
+        epochs_done: epochs done, their validation included.
         best_criterion: the best validation so far, -inf before the first.
         best_figures: its figures.
         seconds: time spent training, over all sittings.
@@ -39,6 +40,7 @@ class RunState:
         self.objective = objective
         self.device = next(recognizer.parameters()).device
         self.step = 0
+        self.epochs_done = 0
         self.best_criterion = float("-inf")
         self.best_figures: dict[str, float] = {}
         self._options = options
@@ -128,6 +130,7 @@ class RunState:
         groups = self._optimizer.state_dict()["param_groups"]
         self._optimizer.load_state_dict({"state": state, "param_groups": groups})
         self.step = int(checkpoint.card["step"])
+        self.epochs_done = int(checkpoint.card["epochs_done"])
         self.best_figures = dict(checkpoint.card["figures"])
         best = checkpoint.card["best_criterion"]
         self.best_criterion = float("-inf") if best is None else float(best)
@@ -139,6 +142,7 @@ class RunState:
             "version": __version__,
             "config": self._config,
             "step": self.step,
+            "epochs_done": self.epochs_done,
             "seconds": self.seconds,
             "figures": self.best_figures,
             "best_criterion": None if unset else self.best_criterion,
