@@ -125,9 +125,6 @@ def test_load_executes_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "exploded").exists()
 
 
-@pytest.mark.xfail(
-    strict=True, reason="Faces.load: numpy leaves the file open when the zip is damaged; load should open it itself"
-)
 def test_truncated_file(tmp_path: Path) -> None:
     _faces().save(tmp_path / "f.npz")
     whole = (tmp_path / "f.npz").read_bytes()
@@ -137,9 +134,6 @@ def test_truncated_file(tmp_path: Path) -> None:
             Faces.load(tmp_path / "cut.npz")
 
 
-@pytest.mark.xfail(
-    strict=True, reason="Faces.load: NotImplementedError and RuntimeError of zipfile are not turned into VlrfaceError"
-)
 @pytest.mark.parametrize(("offset", "value"), [(8, 1), (10, 99)], ids=["encrypted", "unknown compression"])
 def test_damaged_zip_directory(tmp_path: Path, offset: int, value: int) -> None:
     _faces().save(tmp_path / "f.npz")

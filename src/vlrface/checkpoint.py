@@ -54,13 +54,17 @@ class Checkpoint:
             VlrfaceError: the file is missing, truncated, or not a checkpoint of vlrface.
         """
         if not path.is_file():
-            raise VlrfaceError(f"{path}: no such checkpoint. `vlrface train RECIPE --out DIR` writes DIR/best.safetensors")
+            raise VlrfaceError(
+                f"{path}: no such checkpoint. `vlrface train RECIPE --out DIR` writes DIR/best.safetensors"
+            )
         try:
             with safe_open(path, framework="pt") as file:
                 metadata = file.metadata() or {}
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
         except (SafetensorError, OSError) as error:
-            raise VlrfaceError(f"{path}: damaged or not a safetensors file ({error}). Take another checkpoint") from error
+            raise VlrfaceError(
+                f"{path}: damaged or not a safetensors file ({error}). Take another checkpoint"
+            ) from error
         if _CARD_KEY not in metadata:
             raise VlrfaceError(f"{path}: safetensors, but no vlrface checkpoint (its header has no {_CARD_KEY!r} card)")
         return cls(tensors, json.loads(metadata[_CARD_KEY]))

@@ -51,7 +51,9 @@ def encode(
         One row per manifest row. A picture that cannot be decoded has NaN values and its reason in `failures`.
     """
     checked = limits or DecodeLimits()
-    batches = [np.arange(start, min(start + batch_size, len(manifest))) for start in range(0, len(manifest), batch_size)]
+    batches = [
+        np.arange(start, min(start + batch_size, len(manifest))) for start in range(0, len(manifest), batch_size)
+    ]
 
     def load(rows: Int[ndarray, " b"]) -> _Loaded:
         return _load(recognizer, manifest, rows, checked)

@@ -1,7 +1,7 @@
 """Writing files so that nothing is lost: a temporary name first, then a rename."""
 
 import os
-import tempfile
+import secrets
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,28 +24,20 @@ def written_atomically(path: Path) -> Generator[Path]:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}{path.suffix}")
+        # Unlike tempfile's, this file is as readable as any other of the user, by the mask.
+        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     except OSError as error:
         raise _named(error, path) from error
-    os.close(handle)
-    temporary = Path(name)
     try:
         yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
     except OSError as error:
         raise _named(error, path) from error
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    # The only portable way to read the mask is to set it; mkstemp made the file private.
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _named(error: OSError, path: Path) -> OSError:

@@ -6,6 +6,7 @@ saved `Faces` file without the network.
 
 import json
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -68,6 +69,8 @@ class Faces:
         if bad.any():
             first = int(np.flatnonzero(bad)[0])
             raise VlrfaceError(f"{bad.sum()} embeddings hold NaN or infinity, first row {first} ({self.names[first]})")
+        if np.isinf(self.recognizability).any():
+            raise VlrfaceError("a recognizability index is infinite: it must be a number, or NaN where there is none")
         keys = np.char.add(np.char.add(self.roles.astype(str), "\n"), self.names.astype(str))
         unique, counts = np.unique(keys, return_counts=True)
         if len(unique) != n:
@@ -121,14 +124,29 @@ class Faces:
             VlrfaceError: the file is missing, damaged, or no Faces file.
         """
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
                 values: dict[str, Any] = {f.name: file[f.name] for f in fields(cls)}
             values["meta"] = json.loads(str(values["meta"]))
         except FileNotFoundError as error:
             raise VlrfaceError(f"{path}: no such file. Make one with `vlrface encode CKPT DATA -o {path}`") from error
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, AttributeError, TypeError) as error:
+        except _DAMAGED as error:
             raise VlrfaceError(f"{path}: not a Faces file ({error}). Make it again with `vlrface encode`") from error
         return cls(**values)
+
+
+# All that numpy, zipfile and json were seen to raise on files with bytes changed.
+_DAMAGED: Final = (
+    OSError,
+    ValueError,
+    KeyError,
+    EOFError,
+    AttributeError,
+    TypeError,
+    NotImplementedError,
+    RuntimeError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 @dataclass(frozen=True)

@@ -212,8 +212,8 @@ def test_resampled_curves_agree_with_copied_pairs(mode):
     pairs, quality = random_pairs(4)
     resamples, shares = resample_pairs(pairs, fars=(0.1,), resamples=15), np.array([0.0, 0.2, 0.35])
     curves = resampled_edc(pairs, quality, 0.1, shares, resamples, mode=mode)
-    thresholds = resamples.threshold_at(0.1)
-    np.testing.assert_allclose(curves[0], edc(pairs, quality, 0.1, mode=mode).at(shares), atol=0.05)
+    high, low, between = resamples.around(0.1)
+    np.testing.assert_allclose(curves[:, 0], 1 - resamples.tpr_at(np.array([0.1]))[:, 0], atol=1e-9)
     for row in range(1, 16):
         weights = resamples.weights[row][resamples.people.number]
         copies = np.repeat(np.arange(len(pairs.genuine)), weights[pairs.genuine_faces[:, 0]].astype(int))
@@ -224,9 +224,26 @@ def test_resampled_curves_agree_with_copied_pairs(mode):
             levels = [-np.inf, *np.unique(units)]
             x = [(units <= v).mean() for v in levels]
             left = [(quality[faces].min(axis=1) > v).sum() for v in levels]
-            missed = [((quality[faces].min(axis=1) > v) & (scores < thresholds[row])).sum() for v in levels]
+            error = (1 - between[row]) * (scores < high[row]) + between[row] * (scores < low[row])
+            missed = [((quality[faces].min(axis=1) > v) * error).sum() for v in levels]
             expected = np.interp(share, x, missed) / np.interp(share, x, left)
             assert curves[row, column] == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("mode", ["pairs", "images"])
+def test_with_all_weights_one_the_resampled_curve_is_the_curve(mode):
+    pairs, quality = random_pairs(5, genuine=300, impostor=2000, faces=60)
+    rng = np.random.default_rng(6)  # no ties among scores
+    pairs = Pairs(
+        pairs.genuine + 0.1 * rng.random(300),
+        pairs.genuine_faces,
+        pairs.impostor + 0.1 * rng.random(2000),
+        pairs.impostor_faces,
+        pairs.identities,
+    )
+    resamples, shares = resample_pairs(pairs, fars=(0.1,), resamples=1), np.linspace(0, 0.9, 10)
+    curve = resampled_edc(pairs, quality, 0.1, shares, resamples, mode=mode)[0]
+    np.testing.assert_allclose(curve, edc(pairs, quality, 0.1, mode=mode).at(shares), atol=1e-9)
 
 
 # Rank-1

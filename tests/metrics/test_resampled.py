@@ -43,11 +43,12 @@ def test_curves_agree_with_copied_pairs():
 
 def test_summaries_are_close_to_the_exact_ones():
     pairs = some_pairs(2, people=15, faces=90)
-    resamples = resample_pairs(pairs, fars=(0.1, 0.01), resamples=40, seed=4)
+    rates = (0.1, 0.01, eer(pairs.genuine, pairs.impostor))
+    resamples = resample_pairs(pairs, fars=rates, resamples=40, seed=4)
     aucs, eers, tprs = resamples.auc(), resamples.eer(), resamples.tpr_at(np.array([0.1, 0.01]))
     for row in range(41):
         genuine, impostor = copied(pairs, resamples, row)
-        assert aucs[row] == pytest.approx(auc(genuine, impostor), abs=0.003)
+        assert aucs[row] == pytest.approx(auc(genuine, impostor), abs=0.01)
         assert eers[row] == pytest.approx(eer(genuine, impostor), abs=0.01)
         for column, far in enumerate((0.1, 0.01)):
             assert tprs[row, column] == pytest.approx(tpr_at_far(genuine, impostor, far).tpr, abs=0.03)
@@ -90,7 +91,7 @@ def test_a_resample_of_one_person_has_no_curve():
     alone = (resamples.weights == 2).any(axis=1)
     assert alone.any()
     assert not alone.all()
-    for values in (resamples.auc(), resamples.eer(), resamples.threshold_at(0.1)):
+    for values in (resamples.auc(), resamples.eer(), resamples.around(0.1)[2]):
         assert (np.isnan(values) == alone).all()
     assert (np.isnan(resamples.tpr_at(np.array([0.1]))[:, 0]) == alone).all()
 

@@ -47,7 +47,9 @@ def ingredients(weights=None, *, criterion=None):
         calls.append(statistics)
         assert not any(p.isnan().any() for p in network.parameters())
         # A value of the weights alone, as a real validation gives, unless a test asks for an order.
-        value = float(network.backbone.linear.weight.detach().abs().sum()) if criterion is None else criterion(len(calls))
+        value = (
+            float(network.backbone.linear.weight.detach().abs().sum()) if criterion is None else criterion(len(calls))
+        )
         return Validation({"rank1": 0.5}, value, {"calibration": None})
 
     return Ingredients(

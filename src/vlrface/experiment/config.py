@@ -299,5 +299,3 @@ def model_from_json(values: dict[str, Any]) -> ModelConfig:
         raise VlrfaceError(f"the checkpoint's backbone {backbone['kind']!r} is not known to this version of vlrface")
     parts = {"backbone": build(kinds[backbone["kind"]], backbone), "framing": build(Framing, values["framing"])}
     return build(ModelConfig, {**values, **parts})
-
-

@@ -131,6 +131,9 @@ def resampled_edc(
 ) -> Float[ndarray, "r k"]:
     """The curve of `edc` at given shares, under each resample, with the threshold that the resample gives.
 
+    Where the rate lies between two thresholds of the resampled curve, misses are mixed as `PairResamples.tpr_at` mixes
+    acceptances, so that at share 0 this is one minus that.
+
     Args:
         pairs: as for `edc`.
         quality: (f,) as for `edc`.
@@ -150,10 +153,9 @@ def resampled_edc(
     persons = resamples.people.number[pairs.genuine_faces[:, 0]]
     unit_persons = persons if mode == "pairs" else resamples.people.number[_faces_in(pairs)]
     rates = np.empty((len(resamples.weights), len(shares)))
-    thresholds = resamples.threshold_at(fmr)
-    for row, (weights, threshold) in enumerate(zip(resamples.weights, thresholds, strict=True)):
-        remaining = _remaining(order, weights[unit_persons], weights[persons], pairs.genuine < threshold)
-        rates[row] = np.nan if np.isnan(threshold) else remaining.rate_at(shares)
+    for row, (weights, high, low, share) in enumerate(zip(resamples.weights, *resamples.around(fmr), strict=True)):
+        missed = (1 - share) * (pairs.genuine < high) + share * (pairs.genuine < low)
+        rates[row] = _remaining(order, weights[unit_persons], weights[persons], missed).rate_at(shares)
     return rates
 
 
@@ -266,7 +268,7 @@ def _remaining(
     order: _Order,
     unit_weight: Float[ndarray, " u"],
     item_weight: Float[ndarray, " i"],
-    marked: Bool[ndarray, " i"],
+    marked: Bool[ndarray, " i"] | Float[ndarray, " i"],
 ) -> _Remaining:
     units = np.bincount(order.unit_level, unit_weight, order.levels)
     items = np.bincount(order.item_level, item_weight, order.levels)

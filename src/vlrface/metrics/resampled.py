@@ -19,6 +19,7 @@ from vlrface.metrics.verification import accepted_at_far, check_scores, equal_er
 from vlrface.types import VlrfaceError
 
 _PRODUCTS_AT_ONCE = 2**23
+_CLOSE = np.array([0.8, 0.9, 0.95, 1, 1.05, 1.1, 1.25])
 _GATHER_COST = 100  # one gathered pair costs as much as this many multiply-adds of a matrix product, measured
 
 
@@ -44,10 +45,20 @@ class PairResamples:
         """True positive rate at false accept rates, on straight lines between the thresholds."""
         return np.stack([np.interp(far, x, y) for x, y in zip(self.far, self.tpr, strict=True)])
 
-    def threshold_at(self, far: float) -> Float[ndarray, " r"]:
-        """Threshold of each resample at one false accept rate; NaN where its curve is NaN."""
-        thresholds = np.array([np.interp(far, x, self.threshold) for x in self.far])
-        return np.where(np.isnan(self.far[:, 0]), np.nan, thresholds)
+    def around(self, far: float) -> tuple[Float[ndarray, " r"], Float[ndarray, " r"], Float[ndarray, " r"]]:
+        """The thresholds on both sides of a false accept rate, and how far between them it lies.
+
+        Returns:
+            Higher threshold, lower threshold, and the share in [0, 1] of the way to the lower one: what `tpr_at` mixes.
+            NaN where the curve is.
+        """
+        lower = np.argmax(self.far > far, axis=1)  # 0 if the last threshold is still within the rate
+        lower[self.far[:, -1] <= far] = len(self.threshold) - 1
+        higher = np.maximum(lower - 1, 0)
+        start, stop = (np.take_along_axis(self.far, place[:, None], 1)[:, 0] for place in (higher, lower))
+        share = np.divide(far - start, stop - start, out=np.ones(len(start)), where=stop > start)
+        share[np.isnan(start)] = np.nan
+        return self.threshold[higher], self.threshold[lower], share
 
     def auc(self) -> Float[ndarray, " r"]:
         """Area under each curve."""
@@ -82,7 +93,7 @@ def resample_pairs(
 
     Args:
         pairs: at least one of each kind.
-        fars: false accept rates that will be asked for: thresholds are placed there.
+        fars: false accept rates that will be asked for: thresholds are placed there and close by.
         resamples: number of draws.
         seed: of the draw, as in `intervals.person_weights`.
 
@@ -107,11 +118,11 @@ def resample_pairs(
 
 
 def _thresholds(impostor: Float[ndarray, " i"], fars: tuple[float, ...]) -> Float[ndarray, " t"]:
-    """Thresholds, descending: dense where few impostors are accepted, and at the rates asked for."""
+    """Thresholds, descending: where few impostors are accepted, evenly, and close together at the rates asked for."""
     count = len(impostor)
-    accepted = np.concatenate([[0], np.geomspace(1, count, 48), np.linspace(0, count, 21)])
-    wanted = np.array([accepted_at_far(far, count) for far in fars], np.int64)
-    places = np.unique(np.append(np.round(accepted).astype(np.int64), wanted))
+    wanted = np.array([accepted_at_far(far, count) for far in fars], np.float64)
+    accepted = np.concatenate([[0], np.geomspace(1, count, 25), np.linspace(0, count, 11), *np.outer(_CLOSE, wanted)])
+    places = np.unique(np.minimum(np.round(accepted), count).astype(np.int64))
     ordered = np.sort(impostor)
     above = np.nextafter(ordered[count - 1 - places[places < count]], np.array(np.inf, ordered.dtype))
     return np.unique(np.append(above, ordered[0]))[::-1].astype(np.float64)

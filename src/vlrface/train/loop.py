@@ -126,9 +126,7 @@ def train(
     per_epoch = ingredients.batches.steps_per_epoch
     steps = per_epoch * options.epochs
     loop = _Loop(ingredients, options, folder, state, seed, per_epoch, steps)
-    journal = Journal(
-        folder, start_step=state.step, steps=steps, batch_size=options.batch_size, progress=progress
-    )
+    journal = Journal(folder, start_step=state.step, steps=steps, batch_size=options.batch_size, progress=progress)
     with torch.random.fork_rng(), _StopRequest() as stop, journal:
         if state.step:
             journal.say(f"going on from step {state.step} of {steps} ({last})")
