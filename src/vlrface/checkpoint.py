@@ -1,4 +1,4 @@
-"""One file per checkpoint: tensors in safetensors, everything else as JSON in its header. Nothing is executed on reading.
+"""One file per checkpoint: tensors in safetensors, the rest as JSON in its header. Nothing is executed on reading.
 
 Two kinds are written by training, both atomically:
 

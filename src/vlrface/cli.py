@@ -1,4 +1,4 @@
-"""The command `vlrface`: names to functions. Heavy packages are imported inside each command, so that --help is quick."""
+"""The command `vlrface`: names to functions. Heavy packages are imported inside each, so that --help is quick."""
 
 import sys
 from collections.abc import Callable
@@ -163,7 +163,7 @@ def main() -> None:
         tyro.extras.subcommand_cli_from_dict(
             COMMANDS,
             prog="vlrface",
-            description="Recognise very-low-resolution faces (16 to 32 pixels), and know which of them can be recognised.",
+            description="Recognise very-low-resolution faces (16 to 32 pixels), and know which ones can be recognised.",
         )
     except Exception as error:
         sys.exit(_explain(error))
@@ -176,7 +176,7 @@ def _explain(error: Exception) -> int:
     """Print an expected error; raise any other again."""
     from vlrface.types import VlrfaceError
 
-    if type(error).__name__ == "TrainingInterrupted":
+    if type(error).__name__ == "TrainingInterruptedError":
         print(error, file=sys.stderr)
         return 130
     if isinstance(error, ModuleNotFoundError) and error.name in _EXTRAS:

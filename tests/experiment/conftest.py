@@ -39,7 +39,7 @@ experiment = Experiment(
 
 @pytest.fixture(scope="session")
 def data(tmp_path_factory) -> Path:
-    """A folder with `tinyface/`: 12 training identities, 4 test identities, 5 distractors; names repeat across folders."""
+    """A folder with `tinyface/`: 12 training identities, 4 test identities, 5 distractors."""
     root = tmp_path_factory.mktemp("data")
     train = procedural_faces(12, 4, seed=1)
     test = procedural_faces(4, 4, seed=1, first_identity=500)

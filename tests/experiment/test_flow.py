@@ -33,7 +33,7 @@ def evaluated(trained_run, data):
     return report, trained_run
 
 
-def test_a_run_keeps_its_resolved_configuration(trained_run, data):
+def test_a_run_keeps_its_resolved_configuration(trained_run):
     config = json.loads((trained_run / "config.json").read_text())
     assert config["training"]["epochs"] == 2
     assert config == load_trained(trained_run).card["config"]

@@ -18,7 +18,14 @@ from vlrface.models.attention import PerceptibilityAttention
 from vlrface.models.mobilefacenet import MobileFaceNet, mobilefacenet_input
 from vlrface.models.recognizability import PerceptibilityRegression
 from vlrface.models.recognizer import Recognizer
-from vlrface.train import Ingredients, TrainingDiverged, TrainingInterrupted, TrainingOptions, Validation, train
+from vlrface.train import (
+    Ingredients,
+    TrainingDivergedError,
+    TrainingInterruptedError,
+    TrainingOptions,
+    Validation,
+    train,
+)
 from vlrface.train.journal import read_log
 from vlrface.types import VlrfaceError
 
@@ -99,7 +106,7 @@ def test_a_run_leaves_checkpoints_log_and_events(undisturbed):
 
 @pytest.mark.parametrize("stop_at", [1, 5, 8, 14])
 def test_a_stopped_and_resumed_run_ends_with_the_same_weights(undisturbed, tmp_path, stop_at):
-    with pytest.raises(TrainingInterrupted, match=f"step {stop_at} of 15"):
+    with pytest.raises(TrainingInterruptedError, match=f"step {stop_at} of 15"):
         run(tmp_path, stop_at=stop_at)
     outcome = run(tmp_path)
     assert outcome.steps == 15
@@ -133,7 +140,7 @@ def test_a_run_killed_between_savings_goes_on_from_the_last_one(undisturbed, tmp
 def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path):
     options = TrainingOptions(epochs=500, batch_size=8, compiled=False, save_every=10_000, threads=1)
     threading.Timer(3.0, os.kill, (os.getpid(), signal.SIGINT)).start()
-    with pytest.raises(TrainingInterrupted, match="Run the same command again"):
+    with pytest.raises(TrainingInterruptedError, match="Run the same command again"):
         run(tmp_path, options=options)
     assert Checkpoint.load(tmp_path / "last.safetensors").card["step"] > 0
 
@@ -148,18 +155,18 @@ def test_a_finished_run_has_nothing_left_to_do(undisturbed):
 
 
 def test_nan_names_step_batch_and_part_and_keeps_the_last_good_checkpoint(tmp_path):
-    with pytest.raises(TrainingInterrupted):
+    with pytest.raises(TrainingInterruptedError):
         run(tmp_path, stop_at=4)
     good = (tmp_path / "last.safetensors").read_bytes()
     given = ingredients()
     given.teachers[0][:] = torch.nan
-    with pytest.raises(TrainingDiverged, match=r"(?s)'distillation'.*step 4 .*0:\d+.*last good step"):
+    with pytest.raises(TrainingDivergedError, match=r"(?s)'distillation'.*step 4 .*0:\d+.*last good step"):
         run(tmp_path, given)
     assert (tmp_path / "last.safetensors").read_bytes() == good
 
 
 def test_another_configuration_is_refused(tmp_path):
-    with pytest.raises(TrainingInterrupted):
+    with pytest.raises(TrainingInterruptedError):
         run(tmp_path, stop_at=2)
     with pytest.raises(VlrfaceError, match="name: was 'tiny', is 'other'"):
         train(ingredients(), OPTIONS, tmp_path, config={**CONFIG, "name": "other"}, seed=7, progress=False)
@@ -172,8 +179,8 @@ def test_the_best_validation_is_kept_not_the_last(tmp_path):
 
 
 def test_a_compiler_that_fails_falls_back_to_eager(tmp_path, monkeypatch, capsys):
-    def broken(recognizer):
-        def call(images):
+    def broken(_):
+        def call(_):
             raise torch._dynamo.exc.TorchDynamoException("no compiler here")
 
         return call

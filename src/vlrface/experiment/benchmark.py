@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 from numpy import ndarray
+from vlrface.evaluate import evaluate_tinyface
 
 from vlrface import __version__
 from vlrface.data.cache import crops_in_memory
@@ -16,7 +17,6 @@ from vlrface.data.folder import read_identity_folder, read_images
 from vlrface.data.manifest import Benchmark, Manifest
 from vlrface.data.tinyface import read_testing
 from vlrface.encode import encode, encode_crops
-from vlrface.evaluate import evaluate_tinyface
 from vlrface.experiment.build import Trained, load_trained, make_unrecognizable
 from vlrface.experiment.config import FolderSource, UnrecognizableConfig
 from vlrface.experiment.training import environment

@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from numpy import ndarray
 from torch import Tensor
-
 from vlrface.calibrate import Calibration, fit_calibration
+
 from vlrface.checkpoint import Checkpoint
 from vlrface.data.batches import Batches, Part
 from vlrface.data.cache import Crops, cached_crops, crops_in_memory
@@ -24,7 +24,6 @@ from vlrface.experiment.config import (
     FolderSource,
     MobileFaceNetConfig,
     ModelConfig,
-    ProceduralSource,
     Source,
     UnrecognizableConfig,
     model_from_json,

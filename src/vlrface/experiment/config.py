@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, cast
 
 from vlrface.images.augment import Chain
 from vlrface.images.degrade import UNRECOGNIZABLE, DegradationRange
@@ -265,7 +265,7 @@ def _replaced(config: Any, names: list[str], value: Any, whole: str) -> Any:
         raise VlrfaceError(f"--set {whole}: {value!r} is no {type(present).__name__}")
     else:
         new = value
-    return dataclasses.replace(config, **{names[0]: new})
+    return dataclasses.replace(cast("Any", config), **{names[0]: new})
 
 
 def to_json(config: Any) -> Any:

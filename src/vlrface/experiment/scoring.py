@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from vlrface.calibrate import Calibration
 
 from vlrface.data.folder import read_images
 from vlrface.encode import encode
-from vlrface.experiment.build import Trained, load_trained
+from vlrface.experiment.build import load_trained
 from vlrface.files import written_atomically
 from vlrface.images.decode import decode
 from vlrface.images.resize import resize
@@ -43,19 +44,20 @@ def score_paths(
     if output.suffix not in (".csv", ".parquet", ".html"):
         raise VlrfaceError(f"{output}: give a name that ends in .csv, .parquet or .html")
     trained = load_trained(checkpoint)
-    if trained.calibration is None:
+    calibration = trained.calibration
+    if calibration is None:
         raise VlrfaceError(
             f"{trained.path}: trained without recognizability, so it cannot score. "
             "Train with objective.regression > 0, as recipes/lfw_vlr.py does"
         )
     faces = encode(trained.recognizer, read_images(paths), batch_size=batch_size, flip=True, progress=progress)
-    rows = _rows(faces, trained)
+    rows = _rows(faces, calibration)
     if output.suffix == ".csv":
         _write_csv(output, rows)
     elif output.suffix == ".parquet":
         _write_parquet(output, rows)
     else:
-        _write_html(output, rows, trained)
+        _write_html(output, rows, calibration.meaning)
     failed = [row for row in rows if row.reason]
     verdicts = {v: sum(row.verdict == v for row in rows) for v in ("recognizable", "doubtful", "unrecognizable")}
     print(f"{len(rows) - len(failed)} of {len(rows)} scored: " + ", ".join(f"{n} {v}" for v, n in verdicts.items()))
@@ -67,9 +69,7 @@ def score_paths(
     return len(failed)
 
 
-def _rows(faces: Faces, trained: Trained) -> list[_Row]:
-    calibration = trained.calibration
-    assert calibration is not None  # score_paths asked  # noqa: S101
+def _rows(faces: Faces, calibration: Calibration) -> list[_Row]:
     scores = calibration.score(faces.recognizability)
     verdicts = calibration.verdict(faces.recognizability)
     rows: list[_Row] = []
@@ -108,7 +108,7 @@ def _write_parquet(path: Path, rows: Sequence[_Row]) -> None:
         pq.write_table(table, temporary)
 
 
-def _write_html(path: Path, rows: Sequence[_Row], trained: Trained) -> None:
+def _write_html(path: Path, rows: Sequence[_Row], meaning: str) -> None:
     from vlrface.report import ScoredFace, write_score_page
 
     scored: list[ScoredFace] = []
@@ -122,4 +122,4 @@ def _write_html(path: Path, rows: Sequence[_Row], trained: Trained) -> None:
             picture = resize(picture, sides[0], sides[1])
         scored.append(ScoredFace(Path(row.path), row.recognizability, row.score, row.verdict, np.asarray(picture)))
     failures = [(Path(row.path), row.reason) for row in rows if row.reason]
-    write_score_page(path, scored, title="Recognizability", failures=failures)
+    write_score_page(path, scored, title="Recognizability", failures=failures, calibration=meaning)

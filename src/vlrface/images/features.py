@@ -33,14 +33,17 @@ def hair_outline(canvas: Canvas, face: Face, outline: ndarray) -> tuple[ndarray,
     volume = np.float32(mixed(0.7, 1.3, face.t["hair_volume"]))
     middle = np.float32(-0.22)
     wide, high = face.width + style.side * volume, 0.71 + style.top * volume
-    radius = np.sqrt((x / wide) ** 2 + ((y - middle) / high) ** 2)
-    dome = (1 - radius) * min(wide, high)
-    curtain = np.minimum(wide * (1 + np.float32(0.12) * (y - middle)) - np.abs(x), style.length - y)
-    outer = np.where(y < middle, dome, curtain)
+    outer = np.empty((canvas.side, canvas.side), np.float32)
+    above = np.searchsorted(y[:, 0], middle)
+    outer[:above] = (1 - distance(x / wide, (y[:above] - middle) / high)) * min(wide, high)
+    hanging = y[above:]
+    np.minimum(
+        wide * (1 + np.float32(0.12) * (hanging - middle)) - np.abs(x), style.length - hanging, out=outer[above:]
+    )
     if style.bun:
-        outer = np.maximum(outer, style.bun * volume - distance(x, y + np.float32(1.04)))
+        np.maximum(outer, style.bun * volume - distance(x, y + np.float32(1.04)), out=outer)
     clouds = textures(canvas.side)[1]
-    outer = outer + np.float32(style.wave) * (clouds - 1)
+    outer += np.float32(style.wave) * (clouds - 1)
     direction = 1.0 if face.t["parting"] > 0.5 else -1.0
     line = style.line + style.bend * x * x + style.skew * direction * x
     ragged = np.float32(0.02 + style.wave * 0.5) * (clouds - 1)
@@ -82,12 +85,12 @@ def _strands() -> ndarray:
 
 def neck_and_clothes(canvas: Canvas, face: Face) -> None:
     """What is below the head and does not turn with it."""
-    at = canvas.window(0.0, 1.0, 1.4, 0.75)
+    at = canvas.window(0.0, 0.8, 1.4, 0.52)
     x, y = canvas.at(at)
     wide = np.abs(x)
     half = np.float32(face.neck)
     flare = np.maximum(y - np.float32(0.72), 0)
-    neck = canvas.cover(half + np.float32(0.8) * flare * flare - wide) * canvas.cover(y - np.float32(0.3))
+    neck = canvas.cover(half + np.float32(0.8) * flare * flare - wide)
     chin = np.clip((y - np.float32(face.chin - 0.1)) * np.float32(2.2), 0, 1)  # its shadow
     canvas.body(at, neck, face.skin[:, None, None] * (np.float32(0.5) + np.float32(0.38) * chin), 10.0)
     slope = np.maximum(wide - half, 0)
@@ -100,13 +103,13 @@ def neck_and_clothes(canvas: Canvas, face: Face) -> None:
 
 def ears(canvas: Canvas, face: Face) -> None:
     """Half hidden behind the head."""
-    for side in (-1.0, 1.0):
-        reach = mixed(0.06, 0.11, face.t["ears"])
-        at = canvas.window(side * face.width, 0.02, 0.2, 0.25)
-        x, y = canvas.at(at)
-        radius = distance((x - side * face.width * 0.97) / reach, (y - np.float32(0.02)) / np.float32(0.16))
-        canvas.body(at, canvas.cover((1 - radius) * reach), face.skin * np.float32(0.93), 30.0)
-        canvas.paint(at, canvas.cover((np.float32(0.55) - radius) * reach) * 0.6, face.skin * np.float32(0.6))
+    reach = np.float32(mixed(0.06, 0.11, face.t["ears"]))
+    at = canvas.window(0.0, 0.02, face.width + 0.12, 0.2)
+    x, y = canvas.at(at)
+    radius = distance((np.abs(x) - np.float32(face.width * 0.97)) / reach, (y - np.float32(0.02)) / np.float32(0.16))
+    canvas.body(at, canvas.cover((1 - radius) * reach), face.skin * np.float32(0.93), 30.0)
+    inner = canvas.cover((np.float32(0.55) - radius) * reach) * np.float32(0.6)
+    canvas.paint(at, inner, face.skin * np.float32(0.6))
 
 
 def complexion(canvas: Canvas, face: Face, opening: ndarray, head: ndarray) -> None:
@@ -194,14 +197,14 @@ def beard(canvas: Canvas, face: Face, outline: ndarray) -> None:
     canvas.paint(at, np.clip(mask * np.float32(mixed(0.75, 1.0, face.t["beard_density"])), 0, 1), hair, 10.0)
 
 
-def eye(canvas: Canvas, face: Face, side: float) -> None:
-    """Ball, iris, pupil, a reflection, lids and lashes."""
+def eyes(canvas: Canvas, face: Face) -> None:
+    """Ball, iris, pupil, a reflection, lids and lashes, of both at once."""
     t = face.t
     wide = mixed(0.105, 0.145, t["eye_size"])
     high = wide * mixed(0.34, 0.56, t["eye_open"])
-    at = canvas.window(side * face.eye_x, -0.08, 0.2, 0.15)
+    at = canvas.window(0.0, -0.08, face.eye_x + 0.2, 0.15)
     x, y = canvas.at(at)
-    x = (x - side * face.eye_x) * side  # outward on both sides
+    side, x = np.sign(x), np.abs(x) - np.float32(face.eye_x)  # x runs outward on both sides
     y = y + np.float32(0.08) + x * np.float32(mixed(-0.10, 0.22, t["eye_tilt"]))
     arch = 1 - (x / wide) ** 2
     upper, lower = y + high * arch, high * np.float32(0.72) * arch - y
@@ -224,15 +227,15 @@ def eye(canvas: Canvas, face: Face, side: float) -> None:
     canvas.paint(at, under * np.float32(0.55), face.skin * np.float32(0.42))
 
 
-def brow(canvas: Canvas, face: Face, side: float) -> None:
-    """An arch of hair over the eye."""
+def brows(canvas: Canvas, face: Face) -> None:
+    """Arches of hair over the eyes."""
     t = face.t
     height = -0.08 - mixed(0.115, 0.175, t["brow_height"])
     wide = mixed(0.14, 0.185, t["eye_size"])
     thick = mixed(0.016, 0.040, t["brow_weight"]) * (1.15 if face.rugged else 0.8)
-    at = canvas.window(side * face.eye_x, height, 0.24, 0.13)
+    at = canvas.window(0.0, height, face.eye_x + 0.24, 0.13)
     x, y = canvas.at(at)
-    x = (x - side * face.eye_x) * side + np.float32(0.01)
+    x = np.abs(x) - np.float32(face.eye_x - 0.01)
     arch = mixed(0.0, 0.05, t["brow_arch"]) * (1 - ((x - np.float32(0.04)) / wide) ** 2)
     middle = height - arch + x * np.float32(mixed(-0.22, 0.18, t["brow_slope"]))
     taper = thick * np.clip(1 - (np.abs(x) / wide) ** 3, 0, 1) * (1 - np.float32(1.4) * np.maximum(x, 0))

@@ -25,22 +25,21 @@ class Portrait:
     """A drawn head, under no light.
 
     Attributes:
-        colour: what reflects, RGB, multiplied by `alpha`.
+        colour: what reflects, RGB, and alpha: 255 where the person is, 0 where the background is seen. The colours are
+            multiplied by alpha.
         with_glasses: the same with glasses on.
         mouths: the window `mouth_at` of either, with the mouth closed, parted and open.
         mouth_at: rows and columns of that window.
-        alpha: 255 where the person is, 0 where the background is seen.
         gloss: how much light is mirrored, 0…255.
         normals: unit vectors, x to the right, y down, z to the viewer; one column per pixel in row order.
         width: half width of the head.
         mouth_y: height of the mouth.
     """
 
-    colour: UInt8[ndarray, "c c 3"]
-    with_glasses: UInt8[ndarray, "c c 3"]
-    mouths: tuple[UInt8[ndarray, "a b 3"], ...]
+    colour: UInt8[ndarray, "c c 4"]
+    with_glasses: UInt8[ndarray, "c c 4"]
+    mouths: tuple[UInt8[ndarray, "a b 4"], ...]
     mouth_at: Window
-    alpha: UInt8[ndarray, "c c"]
     gloss: UInt8[ndarray, "c c"]
     normals: Float32[ndarray, "3 c*c"]
     width: float
@@ -67,9 +66,8 @@ def draw_portrait(identity: Float[ndarray, " k"], size: int) -> Portrait:
     canvas.body(WHOLE, head, face.skin, 70.0)
     features.complexion(canvas, face, opening, head)
     features.beard(canvas, face, outline)
-    for side in (-1.0, 1.0):
-        features.eye(canvas, face, side)
-        features.brow(canvas, face, side)
+    features.eyes(canvas, face)
+    features.brows(canvas, face)
     features.nostrils(canvas, face)
     front = canvas.cover(np.minimum(outer, -opening)) * np.float32(face.style.cover)
     if face.style.cover:
@@ -91,25 +89,24 @@ def _finished(canvas: Canvas, face: Face, relief: ndarray) -> Portrait:
         mouths.append(_bytes(canvas.colour[:, at[0], at[1]], canvas.alpha[at]))
     plain = _bytes(clean, canvas.alpha)
     features.glasses(canvas, face)
-    slope = np.float32(canvas.pixels / 8)  # Sobel sums eight differences of neighbours over two pixels' distance
-    x, y = cv2.Sobel(relief, cv2.CV_32F, 1, 0) * slope, cv2.Sobel(relief, cv2.CV_32F, 0, 1) * slope
-    length = 1 / np.sqrt(x * x + y * y + 1)
-    normals = np.stack([-x * length, -y * length, length]).reshape(3, -1)
+    slope = -canvas.pixels / 8  # Sobel sums eight differences of neighbours over two pixels' distance
+    x, y = (cv2.Sobel(relief, cv2.CV_32F, *along, scale=slope) for along in ((1, 0), (0, 1)))
+    normals = np.stack([x, y, np.ones_like(x)])
+    normals /= np.sqrt(x * x + y * y + 1)
     return Portrait(
         colour=plain,
         with_glasses=_bytes(canvas.colour, canvas.alpha),
         mouths=tuple(mouths),
         mouth_at=at,
-        alpha=cv2.convertScaleAbs(canvas.alpha, alpha=255),
         gloss=cv2.convertScaleAbs(canvas.gloss * canvas.alpha),
-        normals=normals,
+        normals=normals.reshape(3, -1),
         width=face.width,
         mouth_y=face.mouth_y,
     )
 
 
 def _bytes(planes: ndarray, alpha: ndarray) -> ndarray:
-    return cv2.convertScaleAbs(cv2.merge(list(planes * alpha)))
+    return cv2.convertScaleAbs(cv2.merge([*(planes * alpha), alpha * np.float32(255)]))
 
 
 def _relief(canvas: Canvas, face: Face, outline: ndarray, head: ndarray) -> ndarray:

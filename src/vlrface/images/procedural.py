@@ -233,12 +233,12 @@ def _places(portrait: Portrait, views: Sequence[View], size: int) -> Iterator[nd
     """For each view the (size, size, 2) places on the canvas that its pixels see, in canvas pixels."""
     side = round(size * REACH)
     cells = -(-size // _CELL) + 2  # one cell more on every side: nothing is extrapolated
-    axis = ((np.arange(cells) - 0.5) * _CELL - 0.5 - (size - 1) / 2) / (size / 2)
-    v = {name: np.array([getattr(view, name) for view in views])[:, None, None] for name in _POSE}
+    axis = (((np.arange(cells) - 0.5) * _CELL - 0.5 - (size - 1) / 2) / (size / 2)).astype(np.float32)
+    v = {name: np.array([getattr(view, name) for view in views], np.float32)[:, None, None] for name in _POSE}
     cosine, sine = np.cos(v["roll_rad"]) / v["zoom"], np.sin(v["roll_rad"]) / v["zoom"]
     across, down = axis[None, None, :] - v["shift_x"], axis[None, :, None] - v["shift_y"]
     x, y = _unposed(portrait, v, cosine * across + sine * down, cosine * down - sine * across)
-    coarse = np.stack([x, y], axis=3).astype(np.float32) * np.float32(side / (2 * REACH)) + np.float32((side - 1) / 2)
+    coarse = np.stack([x, y], axis=3) * np.float32(side / (2 * REACH)) + np.float32((side - 1) / 2)
     for places in coarse:
         fine = cv2.resize(places, (cells * _CELL, cells * _CELL), interpolation=cv2.INTER_LINEAR)
         yield fine[_CELL : _CELL + size, _CELL : _CELL + size]
@@ -261,7 +261,7 @@ def _unposed(portrait: Portrait, v: Mapping[str, ndarray], x: ndarray, y: ndarra
 
 
 def _lit(portrait: Portrait, view: View) -> ndarray:
-    """(c, c, 4) the portrait under the light of a view, with its alpha."""
+    """(c, c, 4) the portrait under the light of a view; alpha stays."""
     colour = portrait.with_glasses if view.glasses else portrait.colour
     side = len(colour)
     colour = colour.copy()
@@ -277,11 +277,11 @@ def _lit(portrait: Portrait, view: View) -> ndarray:
     strength = view.exposure * (view.ambient + (1 - view.ambient) * matte)
     gains = (1 + 0.12 * view.warmth, 1.0, 1 - 0.16 * view.warmth)
     tables = [np.minimum(strength * (gain * 128), 255).astype(np.uint8) for gain in gains]
-    lit = cv2.multiply(colour, cv2.merge([cv2.LUT(facing, table) for table in tables]), scale=1 / 128)
+    unchanged = np.full_like(facing, 128)
+    lit = cv2.multiply(colour, cv2.merge([*(cv2.LUT(facing, table) for table in tables), unchanged]), scale=1 / 128)
     shine = cv2.LUT(mirrored, (shiny * (160 * view.exposure * (1 - view.ambient))).astype(np.uint8))
     shine = cv2.multiply(shine, portrait.gloss, scale=1 / 255)
-    lit = cv2.add(lit, cv2.merge([shine, shine, shine]))
-    return cv2.merge([*cv2.split(lit), portrait.alpha])
+    return cv2.add(lit, cv2.merge([shine, shine, shine, np.zeros_like(shine)]))
 
 
 def _direction(azimuth: float, elevation: float) -> ndarray:
@@ -301,7 +301,7 @@ def _background(seed: int, size: int) -> ndarray:
     u = np.random.default_rng(seed).random(6 + 3 * 25)
     cells = 2 + int(u[0] * u[0] * 4)
     grey, colour, spread = 30 + 190 * u[1], u[2:5] - 0.5, 5 + 45 * u[5]
-    patches = grey + 70 * colour + spread * (u[6 : 6 + 3 * cells**2].reshape(cells, cells, 3) - 0.5)
+    patches = grey + 50 * colour + spread * (u[6 : 6 + 3 * cells**2].reshape(cells, cells, 3) - 0.5)
     patches += spread * (u[6 : 6 + cells**2].reshape(cells, cells, 1) - 0.5)  # more in brightness than in colour
     small = np.clip(patches, 0, 255).astype(np.uint8)
     return cv2.resize(small, (size, size), interpolation=cv2.INTER_CUBIC)

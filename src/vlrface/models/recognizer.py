@@ -10,9 +10,9 @@ from jaxtyping import Float32, UInt8
 from numpy import ndarray
 from torch import Tensor, nn
 
-from vlrface.images.resize import resize
+from vlrface.images.framing import Framing, frame
 from vlrface.models.attention import PerceptibilityAttention
-from vlrface.models.backbone import Backbone
+from vlrface.models.backbone import Backbone, InputSpec
 from vlrface.models.recognizability import PerceptibilityRegression
 from vlrface.types import UNKNOWN_IDENTITY, Faces, VlrfaceError
 
@@ -49,6 +49,7 @@ class Recognizer(nn.Module):
         regression: predicts the recognizability index.
         attention: weighs the feature map for a second embedding by the same embedding layer.
         serve: which embedding is used at inference: "plain" v or "attended" v_attn.
+        framing: which window of a crop the network sees; None stretches the whole crop to the input.
 
     Raises:
         VlrfaceError: a head was made for another feature map, or "attended" is served without attention.
@@ -61,6 +62,7 @@ class Recognizer(nn.Module):
         attention: PerceptibilityAttention | None = None,
         *,
         serve: Literal["plain", "attended"] = "plain",
+        framing: Framing | None = None,
     ) -> None:
         super().__init__()
         shape = backbone.feature_shape
@@ -74,6 +76,21 @@ class Recognizer(nn.Module):
         self.regression = regression
         self.attention = attention
         self.serve: Literal["plain", "attended"] = serve
+        self.framing = framing or Framing()
+
+    @property
+    def input(self) -> InputSpec:
+        """Size and normalisation of the input."""
+        return self.backbone.input
+
+    @property
+    def embedding_dim(self) -> int:
+        """Length of an embedding."""
+        return self.backbone.embedding_dim
+
+    def prepare(self, crop: UInt8[ndarray, "_ _ 3"]) -> UInt8[ndarray, "_ _ 3"]:
+        """The input that the network sees of an RGB crop of any size: (height, width, 3)."""
+        return frame(crop, self.framing, self.input.height, self.input.width)
 
     def forward(self, crops: UInt8[Tensor, "b h w 3"]) -> Output:
         """Everything the network says about a batch of crops.
@@ -91,7 +108,7 @@ class Recognizer(nn.Module):
         if crops.dtype != torch.uint8 or tuple(crops.shape[1:]) != (spec.height, spec.width, 3):
             raise VlrfaceError(
                 f"crops are {crops.dtype} of shape {tuple(crops.shape)}, the network takes "
-                f"uint8 of (n, {spec.height}, {spec.width}, 3): resize them with vlrface.images.resize"
+                f"uint8 of (n, {spec.height}, {spec.width}, 3): make them with Recognizer.prepare"
             )
         features = self.backbone.feature_map(spec.normalised(crops))
         with torch.autocast(crops.device.type, enabled=False):
@@ -162,7 +179,7 @@ class Recognizer(nn.Module):
         """Encode crops of any size.
 
         Args:
-            crops: RGB uint8, each (h, w, 3) of its own size; resized to the input by `vlrface.images.resize.resize`.
+            crops: RGB uint8, each (h, w, 3) of its own size; framed by `prepare`.
             names: of the crops, all different; None for "0", "1", ...
             batch_size: crops per forward pass.
             flip: flip fusion, see `embed_crops`.
@@ -187,7 +204,7 @@ class Recognizer(nn.Module):
         recognizability = np.empty(count, np.float32)
         for start in range(0, count, batch_size):
             rows = slice(start, start + batch_size)
-            images = np.stack([resize(crop, spec.height, spec.width) for crop in crops[rows]])
+            images = np.stack([self.prepare(crop) for crop in crops[rows]])
             embeddings[rows], recognizability[rows] = self.embed_crops(images, batch_size=batch_size, flip=flip)
         return Faces(
             embeddings=embeddings,

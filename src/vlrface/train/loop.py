@@ -2,8 +2,8 @@
 
 What is guaranteed:
 - a run that is stopped (Ctrl-C, SIGTERM, kill) and started again ends, on CPU, with the very weights of an
-  undisturbed run: batches depend on (seed, epoch, position) alone, dropout on (seed, step) alone, and `last.safetensors`
-  holds weights, prototypes, statistics, optimiser and averages of one step;
+  undisturbed run: batches depend on (seed, epoch, position) alone, dropout on (seed, step) alone, and
+  `last.safetensors` holds weights, prototypes, statistics, optimiser and averages of one step;
 - a loss or gradient that is not finite stops the run before it touches the weights.
 """
 
@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 from torch import Tensor
+from torch._dynamo.exc import TorchDynamoException
 
 from vlrface.data.batches import Batch, Batches
 from vlrface.losses.objective import MethodObjective, nonfinite
@@ -33,11 +34,11 @@ BEST_NAME = "best.safetensors"
 LAST_NAME = "last.safetensors"
 
 
-class TrainingDiverged(VlrfaceError):
+class TrainingDivergedError(VlrfaceError):
     """A loss part or the gradient is NaN or infinite."""
 
 
-class TrainingInterrupted(Exception):
+class TrainingInterruptedError(Exception):
     """The run was asked to stop, and saved itself. Start it again with the same command to go on."""
 
 
@@ -113,8 +114,8 @@ def train(
         The paths of the checkpoints and what the best one reached.
 
     Raises:
-        TrainingInterrupted: Ctrl-C, SIGTERM or `stop_at`; the run is saved.
-        TrainingDiverged: names step, batch and loss part; the last good checkpoint stays.
+        TrainingInterruptedError: Ctrl-C, SIGTERM or `stop_at`; the run is saved.
+        TrainingDivergedError: names step, batch and loss part; the last good checkpoint stays.
         VlrfaceError: `folder` holds a run of another configuration.
     """
     if options.threads is not None:
@@ -214,7 +215,7 @@ class _Loop:
 
     def stop(self, last: Path) -> None:
         self.state.save_last(last)
-        raise TrainingInterrupted(
+        raise TrainingInterruptedError(
             f"stopped at step {self.state.step} of {self.steps}; {last} is saved. Run the same command again to go on"
         )
 
@@ -255,11 +256,11 @@ class _Loop:
         scalars |= {"gradient_norm": norm, "rate/trunk": rate * self.options.trunk_rate, "images_per_second": speed}
         journal.write(self.state.step, scalars)
 
-    def _diverged(self, what: str, batch: Batch) -> TrainingDiverged:
+    def _diverged(self, what: str, batch: Batch) -> TrainingDivergedError:
         rows = ", ".join(f"{p}:{r}" for p, r in zip(batch.parts[:4], batch.rows[:4], strict=True))
         last = self.folder / LAST_NAME
         kept = f"{last} holds the last good step" if last.is_file() else "nothing had been saved yet"
-        return TrainingDiverged(
+        return TrainingDivergedError(
             f"{what} is not finite at step {self.state.step} (batch of part:row {rows}, …). {kept}. "
             "Lower training.trunk_rate or training.prototypes_rate, set training.clip_norm above the logged "
             "gradient_norm, or use training.precision=float32"
@@ -279,7 +280,7 @@ def _training_forward(recognizer: Recognizer, options: TrainingOptions) -> Calla
             return recognizer(images)
         try:
             return compiled(images)
-        except torch._dynamo.exc.TorchDynamoException as error:  # pyright: ignore[reportPrivateUsage]
+        except TorchDynamoException as error:
             broken = True
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             print(f"torch.compile does not work here ({reason}); going on without it, more slowly")

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -78,7 +78,7 @@ class RunState:
 
     def served(self) -> Recognizer:
         """The network to validate and to keep: the averaged one if there is one. Not a copy."""
-        return self.recognizer if self._averaged is None else self._averaged.module
+        return self.recognizer if self._averaged is None else cast("Recognizer", self._averaged.module)
 
     def save_best(
         self,
@@ -159,7 +159,8 @@ def _ramped_average(decay: float) -> Callable[[Sequence[Tensor], Sequence[Tensor
                 average.copy_(value)
             return
         now = min(decay, (1 + int(count)) / (10 + int(count)))
-        torch._foreach_lerp_(list(averages), list(values), 1 - now)  # pyright: ignore[reportPrivateUsage]
+        for average, value in zip(averages, values, strict=True):
+            average.lerp_(value, 1 - now)
 
     return update
 
