@@ -1,8 +1,5 @@
 """Bootstrap: copies of rows instead of weights as a slow oracle, the normal approximation, properties, speed-free."""
 
-import json
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -12,15 +9,12 @@ from vlrface.metrics.intervals import (
     bootstrap,
     bootstrap_means,
     bootstrap_shares,
-    bootstrap_spearman,
     paired_difference,
     people_of,
     percentile_interval,
     person_weights,
 )
 from vlrface.types import VlrfaceError
-
-GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "metrics_sklearn.json").read_text())
 
 
 def slow_samples(statistic, identities, resamples, seed):
@@ -140,27 +134,6 @@ def test_undefined_resamples_are_left_out():
     assert np.isnan([nothing.low[0], nothing.high[0]]).all()
 
 
-def test_spearman_agrees_with_scipy():
-    golden = GOLDEN["spearman"]
-    x, y = np.array(golden["x"]), np.array(golden["y"])
-    estimate = bootstrap_spearman(x, y, np.arange(len(x)))
-    assert estimate.value == pytest.approx(golden["value"], abs=1e-12)
-    assert estimate.low < estimate.value < estimate.high
-
-
-@given(st.integers(0, 2**32))
-def test_spearman_knows_only_order(seed):
-    x = np.random.default_rng(seed).integers(0, 6, 12).astype(float)
-    if len(set(x)) < 2:
-        return
-    assert bootstrap_spearman(x, np.exp(x), np.arange(12), resamples=5).value == pytest.approx(1)
-    assert bootstrap_spearman(x, -(x**3), np.arange(12), resamples=5).value == pytest.approx(-1)
-
-
-def test_spearman_of_a_constant_is_undefined():
-    assert np.isnan(bootstrap_spearman(np.ones(5), np.arange(5.0), np.arange(5)).value)
-
-
 def test_refuses_what_has_no_mean():
     some = np.array([0.5, np.nan])
     with pytest.raises(VlrfaceError, match="1 values are NaN"):
@@ -171,7 +144,3 @@ def test_refuses_what_has_no_mean():
         paired_difference(some, some[:1], np.array([1, 2]))
     with pytest.raises(VlrfaceError, match="0 resamples"):
         person_weights(3, 0, 0)
-    with pytest.raises(VlrfaceError, match="pairs: 2 and 1"):
-        bootstrap_spearman(some, some[:1], np.array([1, 2]))
-    with pytest.raises(VlrfaceError, match="no NaN"):
-        bootstrap_spearman(some, some, np.array([1, 2]))

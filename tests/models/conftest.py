@@ -3,6 +3,7 @@
 import copy
 import functools
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import pytest
@@ -75,7 +76,7 @@ def _backbone(size: int) -> MobileFaceNet:
 def small() -> Callable[..., Recognizer]:
     """Makes a small but whole network: MobileFaceNet at 32 pixels with both heads."""
 
-    def make(size: int = 32, dropout: float = 0.0, **options: str) -> Recognizer:
+    def make(size: int = 32, dropout: float = 0.0, **options: Any) -> Recognizer:
         backbone = copy.deepcopy(_backbone(size))
         regression = PerceptibilityRegression(backbone.feature_shape, dropout=dropout)
         kernel = spatial_kernel(backbone.feature_shape)

@@ -1,4 +1,5 @@
 import copy
+import json
 import subprocess
 import sys
 
@@ -7,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from vlrface.images.framing import Framing, frame
 from vlrface.images.resize import resize
 from vlrface.models.attention import Attended, PerceptibilityAttention
 from vlrface.models.backbone import InputSpec
@@ -251,7 +253,29 @@ def test_faces_of_crops_of_any_size(small, pictures):
     assert set(faces.roles) == {"crop"}
     assert set(faces.identities) == {UNKNOWN_IDENTITY}
     assert faces.encoded.all()
-    assert faces.meta == {"network": "MobileFaceNet", "input": [32, 32], "serve": "plain", "flip": True}
+    assert faces.meta == {
+        "network": "MobileFaceNet",
+        "input": [32, 32],
+        "framing": {"window": None, "center_y": 0.5},
+        "serve": "plain",
+        "flip": True,
+    }
+    json.dumps(faces.meta)
+
+
+def test_faces_are_framed_as_the_recognizer_says(small, pictures):
+    framing = Framing(window=0.9, center_y=0.45)
+    model, crop = small(framing=framing), pictures(1, 27, 19)[0]
+    seen = model.prepare(crop)
+    np.testing.assert_array_equal(seen, frame(crop, framing, 32, 32))
+    assert not np.array_equal(seen, small().prepare(crop))
+    np.testing.assert_allclose(model.faces([crop]).embeddings, model.embed_crops(seen[None])[0], rtol=1e-5, atol=1e-5)
+
+
+def test_input_and_length_are_the_backbones(small):
+    model = small(64)
+    assert model.input is model.backbone.input
+    assert model.embedding_dim == model.backbone.embedding_dim == 128
 
 
 def test_faces_are_numbered_without_names_and_may_be_none(small, pictures):

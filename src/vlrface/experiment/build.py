@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from numpy import ndarray
 from torch import Tensor
-from vlrface.calibrate import Calibration, fit_calibration
 
+from vlrface.calibrate import Calibration, calibrate
 from vlrface.checkpoint import Checkpoint
 from vlrface.data.batches import Batches, Part
 from vlrface.data.cache import Crops, cached_crops, crops_in_memory
@@ -33,6 +33,7 @@ from vlrface.images.procedural import procedural_faces
 from vlrface.losses.heads import ArcFace
 from vlrface.losses.objective import MethodObjective
 from vlrface.losses.recognizability import UnrecognizableStatistics
+from vlrface.metrics.correlation import spearman
 from vlrface.metrics.identification import leave_one_out_ranks, mean_average_precision, rank_k
 from vlrface.models.attention import PerceptibilityAttention
 from vlrface.models.backbone import Backbone, InputSpec
@@ -299,16 +300,14 @@ def _validator(manifest: Manifest, crops: Crops, held: Int[ndarray, " i"]) -> An
         precision = mean_average_precision(ranks)
         figures = {"rank1": rank_k(ranks, 1), "mAP": precision}
         card: dict[str, Any] = {}
-        if statistics is not None:
-            calibration = fit_calibration(
-                faces.recognizability,
-                ranks.first_mate == 1,
-                gallery_size=len(faces) - 1,
-                unrecognizable_mean=statistics.mean,
-                unrecognizable_deviation=statistics.deviation,
+        if recognizer.regression is not None and statistics is not None:
+            calibration = calibrate(
+                faces, unrecognizable_mean=statistics.mean, unrecognizable_deviation=statistics.deviation
             )
             card["calibration"] = calibration.to_json()
-            figures["recognizability"] = float(np.mean(faces.recognizability))
+            index = faces.recognizability.astype(np.float64)
+            figures["index~size"] = spearman(index, faces.sizes.astype(np.float64))
+            figures["index~found"] = spearman(index, (ranks.first_mate == 1).astype(np.float64))
         return Validation(figures, precision, card)
 
     return validate

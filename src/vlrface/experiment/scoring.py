@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from vlrface.calibrate import Calibration
 
+from vlrface.calibrate import Calibration
 from vlrface.data.folder import read_images
 from vlrface.encode import encode
 from vlrface.experiment.build import load_trained
@@ -57,7 +57,7 @@ def score_paths(
     elif output.suffix == ".parquet":
         _write_parquet(output, rows)
     else:
-        _write_html(output, rows, calibration.meaning)
+        _write_html(output, rows, _meaning(calibration))
     failed = [row for row in rows if row.reason]
     verdicts = {v: sum(row.verdict == v for row in rows) for v in ("recognizable", "doubtful", "unrecognizable")}
     print(f"{len(rows) - len(failed)} of {len(rows)} scored: " + ", ".join(f"{n} {v}" for v, n in verdicts.items()))
@@ -67,6 +67,14 @@ def score_paths(
         print(f"  … and {len(failed) - 10} more, all in {output}")
     print(f"written     {output}")
     return len(failed)
+
+
+def _meaning(calibration: Calibration) -> str:
+    return (
+        "The score is the probability that the best match of the face is the right person among "
+        f"{calibration.gallery_size} gallery faces, fitted on {calibration.faces} faces of people the network was not "
+        f"trained on (calibration error {calibration.calibration_error:.3f})."
+    )
 
 
 def _rows(faces: Faces, calibration: Calibration) -> list[_Row]:

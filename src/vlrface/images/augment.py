@@ -66,37 +66,54 @@ class CropJitter:
 
 @dataclass(frozen=True)
 class LooseCut:
-    """An aligned face as a detector would have cut it: turned, larger or smaller, off the centre.
+    """An aligned face as a detector would have cut it: taller than wide, turned, nearer or farther, off the centre.
 
-    What lies outside the picture is mirrored in.
+    What lies outside the picture is mirrored in, or its edge is repeated, each half the time. The defaults imitate
+    crops of a face detector on an aligned picture of 112 pixels (own choice).
 
     Attributes:
-        rotation_rad: largest turn to either side, at least 0.
-        min_scale: smallest size of the face in the result, relative to the picture, above 0; below 1 is a looser cut.
-        max_scale: largest.
-        shift: largest move of the centre to each side, as a share of the side, at least 0.
+        min_width: smallest width of the cut, as a share of the picture's, above 0.
+        max_width: largest; widths are uniform in their logarithm.
+        aspect: mean height of the cut over its width, above 0.
+        aspect_deviation: its standard deviation, at least 0; the ratio stays within a quarter of the mean.
+        center_y: where the picture's centre lies in the cut, as a share of its height from the top.
+        rotation_rad: standard deviation of the turn, at least 0.
+        squeeze: standard deviation of the logarithm by which the face's height is changed, at least 0.
+        shift: standard deviation of the move of the centre, as a share of the picture's width, at least 0.
 
     Raises:
         VlrfaceError: a value is outside its range.
     """
 
-    rotation_rad: float = 0.2
-    min_scale: float = 0.75
-    max_scale: float = 1.1
-    shift: float = 0.08
+    min_width: float = 0.72
+    max_width: float = 0.96
+    aspect: float = 1.38
+    aspect_deviation: float = 0.09
+    center_y: float = 0.44
+    rotation_rad: float = 0.105
+    squeeze: float = 0.05
+    shift: float = 0.036
 
     def __post_init__(self) -> None:
-        if not (0 < self.min_scale <= self.max_scale and self.rotation_rad >= 0 and self.shift >= 0):
-            raise VlrfaceError(f"{self}: give 0 < min_scale <= max_scale, rotation_rad >= 0 and shift >= 0")
+        spreads = (self.aspect_deviation, self.rotation_rad, self.squeeze, self.shift)
+        if not (0 < self.min_width <= self.max_width and self.aspect > 0 and min(spreads) >= 0):
+            raise VlrfaceError(f"{self}: give 0 < min_width <= max_width, aspect > 0 and spreads of at least 0")
 
-    def __call__(self, image: UInt8[ndarray, "h w 3"], rng: Generator) -> UInt8[ndarray, "h w 3"]:
-        """A picture of the same size."""
+    def __call__(self, image: UInt8[ndarray, "h w 3"], rng: Generator) -> UInt8[ndarray, "a b 3"]:
+        """The cut, in the picture's own scale."""
         height, width = image.shape[:2]
-        angle = rng.uniform(-self.rotation_rad, self.rotation_rad)
-        scale = rng.uniform(self.min_scale, self.max_scale)
-        matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), math.degrees(angle), scale)
-        matrix[:, 2] += rng.uniform(-self.shift, self.shift, 2) * (width, height)
-        return np.asarray(cv2.warpAffine(image, matrix, (width, height), borderMode=cv2.BORDER_REFLECT), np.uint8)
+        share = math.exp(rng.uniform(math.log(self.min_width), math.log(self.max_width)))
+        aspect = float(np.clip(rng.normal(self.aspect, self.aspect_deviation), 0.75 * self.aspect, 1.25 * self.aspect))
+        columns = max(1, round(share * width))
+        rows = max(1, round(columns * aspect))
+        angle, squeeze = rng.normal(0.0, self.rotation_rad), math.exp(rng.normal(0.0, self.squeeze))
+        cosine, sine = math.cos(angle), math.sin(angle)
+        turn = np.array([[cosine, -sine * squeeze], [sine, cosine * squeeze]])
+        center = np.array([width - 1, height - 1]) / 2 + rng.normal(0.0, self.shift, 2) * width
+        offset = np.array([columns / 2 - 0.5, self.center_y * rows - 0.5]) - turn @ center
+        border = cv2.BORDER_REFLECT_101 if rng.random() < 0.5 else cv2.BORDER_REPLICATE
+        matrix = np.hstack([turn, offset[:, None]])
+        return np.asarray(cv2.warpAffine(image, matrix, (columns, rows), borderMode=border), np.uint8)
 
 
 @dataclass(frozen=True)

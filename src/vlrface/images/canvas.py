@@ -1,16 +1,25 @@
 """A surface to paint a portrait on: colour, cover and gloss over a grid of points, with smooth-edged masks."""
 
+from typing import Final
+
 import numpy as np
 from jaxtyping import Float32
 from numpy import ndarray
 
-Colour = tuple[float, float, float]
+Colour = tuple[int, int, int]
 """RGB, 0…255."""
+
+Paint = Colour | ndarray | list[ndarray]
+"""One colour, or a plane of values for each channel."""
 
 Window = tuple[slice, slice]
 """Rows and columns of a part of the canvas."""
 
 WHOLE: Window = (slice(None), slice(None))
+
+_LARGE: Final = (
+    20_000  # values; beyond, one plane after the other: fresh memory for all at once costs more than the loop
+)
 
 
 class Canvas:
@@ -53,18 +62,22 @@ class Canvas:
         """A mask with a smooth edge, from the distance of each point to the outline, positive inside."""
         return np.clip(depth * np.float32(self.pixels) + np.float32(0.5), 0, 1)
 
-    def paint(self, window: Window, mask: ndarray, colour: Colour | ndarray, gloss: float | None = None) -> None:
+    def paint(self, window: Window, mask: ndarray, colour: Paint, gloss: float | None = None) -> None:
         """Lay a colour over what a window holds.
 
         Args:
             window: where.
             mask: (h, w), or of a shape that broadcasts to it: 1 hides what is there.
-            colour: one colour, or (3, h, w) planes.
+            colour: three numbers, or three (h, w) planes.
             gloss: of the paint; None leaves the gloss.
         """
-        planes = np.asarray(colour, np.float32)
         here = self.colour[:, window[0], window[1]]
-        here += mask * ((planes[:, None, None] if planes.ndim == 1 else planes) - here)
+        if here.size > _LARGE:
+            for plane, value in zip(here, colour, strict=True):
+                plane += mask * (value - plane)
+        else:
+            planes = np.asarray(colour, np.float32)
+            here += mask * ((planes[:, None, None] if planes.ndim == 1 else planes) - here)
         if gloss is not None:
             shine = self.gloss[window]
             shine += mask * (gloss - shine)
@@ -73,7 +86,7 @@ class Canvas:
         """Multiply what a window holds: below 1 darkens."""
         self.colour[:, window[0], window[1]] *= factor
 
-    def body(self, window: Window, mask: ndarray, colour: Colour | ndarray, gloss: float) -> None:
+    def body(self, window: Window, mask: ndarray, colour: Paint, gloss: float) -> None:
         """Paint a part of the person, which hides the background as well."""
         self.paint(window, mask, colour, gloss)
         alpha = self.alpha[window]

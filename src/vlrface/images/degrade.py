@@ -266,7 +266,7 @@ class DegradationRange:
     def draw(self, rng: np.random.Generator) -> Degradation:
         """One degradation. Always takes the same amount from `rng`."""
         chance = rng.random(17).tolist()
-        low, high = self.side_px
+        (low, high), (worst, best) = self.side_px, self.jpeg_quality
         return Degradation(
             side_px=min(high, int(low * ((high + 1) / low) ** chance[0])) if high else 0,
             kernel=self.kernels[int(chance[1] * len(self.kernels))],
@@ -278,7 +278,7 @@ class DegradationRange:
             gain=_between(self.gain, chance[9]),
             shot_noise=_between(self.shot_noise, chance[10]),
             read_noise=_between(self.read_noise, chance[11]),
-            jpeg_quality=round(_between(self.jpeg_quality, chance[12])) if chance[13] < self.jpeg_probability else 0,
+            jpeg_quality=worst + int((best - worst + 1) * chance[12]) if chance[13] < self.jpeg_probability else 0,
             occlusion=_between(self.occlusion, chance[14]) if chance[15] < self.occlusion_probability else 0.0,
             occluder="edge" if chance[16] < 0.5 else "rectangle",
             seed=int(rng.integers(2**31)),

@@ -261,31 +261,36 @@ def nostrils(canvas: Canvas, face: Face) -> None:
     canvas.paint(at, rim * np.float32(0.4), face.skin * np.float32(0.5))
 
 
-def mouth(canvas: Canvas, face: Face, at: Window, opened: float) -> None:
-    """Lips, and between them teeth and dark; `opened` from 0 to 1."""
+def mouths(canvas: Canvas, face: Face, at: Window) -> ndarray:
+    """(3, 3, h, w) what a window shows with the mouth closed, parted and open; colour planes of each.
+
+    Only the gloss of the closed lips is painted on the canvas itself.
+    """
     t = face.t
     x, y = canvas.at(at)
     y = y - np.float32(face.mouth_y) + x * x * np.float32(mixed(-0.1, 0.8, t["mouth_curve"]))
     arch = np.maximum(1 - (x / np.float32(face.mouth_x)) ** 2, 0)
     full = 0.8 if face.rugged else 1.15
     bow = 1 - np.float32(0.35) * np.exp(-((x / np.float32(0.035)) ** 2))
-    gap = np.float32(0.008 + 0.06 * opened) * arch
+    gap = np.array([0.008, 0.038, 0.068], np.float32)[:, None, None] * arch
+    bite = np.array([0.0, 0.9, 0.35], np.float32)[:, None, None]  # how far down the upper teeth are seen
     above = gap * np.float32(0.6) + np.float32(mixed(0.022, 0.052, t["lip_upper"]) * full) * arch * bow
     below = gap * np.float32(1.3) + np.float32(mixed(0.03, 0.068, t["lip_lower"]) * full) * np.sqrt(arch)
-    within = x * x < face.mouth_x**2
+    within = (arch > 0).astype(np.float32)
     lips = canvas.cover(np.minimum(y + above, below - y)) * within
-    red = np.array((150, 62, 62), np.float32) + (face.skin - 170) * np.float32(0.35)
-    tone = face.skin * np.float32(0.84) + (red - face.skin * np.float32(0.84)) * np.float32(
-        mixed(0.25, 0.5 if face.rugged else 0.95, t["lip_colour"])
-    )
-    upper_darker = np.where(y < 0, np.float32(0.84), np.float32(1.0))
-    canvas.paint(at, lips, tone[:, None, None] * upper_darker, 90.0)
     hollow = canvas.cover(np.minimum(y + gap * np.float32(0.6), gap * np.float32(1.3) - y)) * within
-    canvas.paint(at, hollow * np.float32(0.9), (52, 16, 18), 0.0)
-    if opened:
-        edge = gap * np.float32(0.35 if opened > 0.8 else 0.9)
-        teeth = canvas.cover(np.minimum(y + gap * np.float32(0.5), edge - y)) * (np.abs(x) < face.mouth_x * 0.82)
-        canvas.paint(at, teeth * hollow, (228, 222, 210), 60.0)
+    teeth = canvas.cover(np.minimum(y + gap * np.float32(0.5), gap * bite - y)) * hollow * (bite > 0)
+    pale = face.skin * np.float32(0.84)
+    red = np.array((150, 62, 62), np.float32) + (face.skin - 170) * np.float32(0.35)
+    tone = pale + (red - pale) * np.float32(mixed(0.25, 0.5 if face.rugged else 0.95, t["lip_colour"]))
+    shown = np.repeat(canvas.colour[None, :, at[0], at[1]], 3, axis=0)
+    lower_lighter = np.where(y < 0, np.float32(0.84), np.float32(1.0))
+    shown += lips[:, None] * (tone[:, None, None] * lower_lighter - shown)
+    for mask, colour in ((hollow * np.float32(0.9), (52, 16, 18)), (teeth, (228, 222, 210))):
+        shown += mask[:, None] * (np.array(colour, np.float32)[:, None, None] - shown)
+    shine = canvas.gloss[at]
+    shine += lips[0] * (90 - shine)
+    return shown
 
 
 def glasses(canvas: Canvas, face: Face) -> None:

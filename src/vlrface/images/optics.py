@@ -30,7 +30,9 @@ def moved(image: UInt8[ndarray, "h w 3"], length: float, angle_rad: float) -> UI
     """
     reach = math.ceil(length / 2)
     kernel = np.zeros((2 * reach + 1, 2 * reach + 1))
-    for along in np.linspace(-length / 2, length / 2, 4 * reach + 1).tolist():
+    moments = 8 * reach
+    for moment in range(moments):
+        along = length * ((moment + 0.5) / moments - 0.5)
         x, y = reach + along * math.cos(angle_rad), reach + along * math.sin(angle_rad)
         left, top = min(int(x), 2 * reach - 1), min(int(y), 2 * reach - 1)
         for row, column in ((top, left), (top, left + 1), (top + 1, left), (top + 1, left + 1)):

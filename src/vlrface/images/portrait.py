@@ -16,7 +16,7 @@ from vlrface.images import features
 from vlrface.images.anatomy import Face, measured
 from vlrface.images.canvas import WHOLE, Canvas, Window
 
-REACH: Final = 1.3
+REACH: Final = 1.2
 """Half side of the canvas: more than is seen, because heads turn and move."""
 
 
@@ -27,7 +27,7 @@ class Portrait:
     Attributes:
         colour: what reflects, RGB, and alpha: 255 where the person is, 0 where the background is seen. The colours are
             multiplied by alpha.
-        with_glasses: the same with glasses on.
+        with_glasses: the same with glasses on; None if they were not asked for.
         mouths: the window `mouth_at` of either, with the mouth closed, parted and open.
         mouth_at: rows and columns of that window.
         gloss: how much light is mirrored, 0…255.
@@ -37,7 +37,7 @@ class Portrait:
     """
 
     colour: UInt8[ndarray, "c c 4"]
-    with_glasses: UInt8[ndarray, "c c 4"]
+    with_glasses: UInt8[ndarray, "c c 4"] | None
     mouths: tuple[UInt8[ndarray, "a b 4"], ...]
     mouth_at: Window
     gloss: UInt8[ndarray, "c c"]
@@ -46,21 +46,23 @@ class Portrait:
     mouth_y: float
 
 
-def draw_portrait(identity: Float[ndarray, " k"], size: int) -> Portrait:
+def draw_portrait(identity: Float[ndarray, " k"], size: int, *, glasses: bool) -> Portrait:
     """Draw one identity for pictures of `size` x `size` pixels.
 
     Args:
         identity: one value in [0, 1] per name in `TRAITS`.
         size: of the pictures, in pixels.
+        glasses: whether glasses will be needed.
     """
     face = measured(identity)
     canvas = Canvas(round(size * REACH), REACH)
     outline = features.half_width(canvas, face)
     head = cv2.GaussianBlur(canvas.cover(outline - np.abs(canvas.x)), (3, 3), 0)
     outer, opening = features.hair_outline(canvas, face, outline)
-    hair = face.hair[:, None, None] * features.locks(canvas, face)
+    locks = features.locks(canvas, face)
+    hair = [value * locks for value in face.hair]
     if face.style.cover == 1:
-        canvas.body(WHOLE, canvas.cover(outer), hair * np.float32(0.55), 20.0)
+        canvas.body(WHOLE, canvas.cover(outer), [plane * np.float32(0.55) for plane in hair], 20.0)
     features.neck_and_clothes(canvas, face)
     features.ears(canvas, face)
     canvas.body(WHOLE, head, face.skin, 70.0)
@@ -76,27 +78,23 @@ def draw_portrait(identity: Float[ndarray, " k"], size: int) -> Portrait:
     relief = _relief(canvas, face, outline, head) + cv2.GaussianBlur(front, (0, 0), canvas.pixels * 0.03) * np.float32(
         0.08
     )
-    return _finished(canvas, face, relief)
+    return _finished(canvas, face, relief, glasses=glasses)
 
 
-def _finished(canvas: Canvas, face: Face, relief: ndarray) -> Portrait:
+def _finished(canvas: Canvas, face: Face, relief: ndarray, *, glasses: bool) -> Portrait:
+    plain = _bytes(canvas.colour, canvas.alpha)
     at = canvas.window(0.0, face.mouth_y, 0.36, 0.2)
-    clean = canvas.colour.copy()
-    mouths: list[ndarray] = []
-    for opened in (0.0, 0.5, 1.0):
-        canvas.colour[:, at[0], at[1]] = clean[:, at[0], at[1]]
-        features.mouth(canvas, face, at, opened)
-        mouths.append(_bytes(canvas.colour[:, at[0], at[1]], canvas.alpha[at]))
-    plain = _bytes(clean, canvas.alpha)
-    features.glasses(canvas, face)
+    mouths = tuple(_bytes(shown, canvas.alpha[at]) for shown in features.mouths(canvas, face, at))
+    if glasses:
+        features.glasses(canvas, face)
     slope = -canvas.pixels / 8  # Sobel sums eight differences of neighbours over two pixels' distance
     x, y = (cv2.Sobel(relief, cv2.CV_32F, *along, scale=slope) for along in ((1, 0), (0, 1)))
     normals = np.stack([x, y, np.ones_like(x)])
     normals /= np.sqrt(x * x + y * y + 1)
     return Portrait(
         colour=plain,
-        with_glasses=_bytes(canvas.colour, canvas.alpha),
-        mouths=tuple(mouths),
+        with_glasses=_bytes(canvas.colour, canvas.alpha) if glasses else None,
+        mouths=mouths,
         mouth_at=at,
         gloss=cv2.convertScaleAbs(canvas.gloss * canvas.alpha),
         normals=normals.reshape(3, -1),
@@ -106,7 +104,8 @@ def _finished(canvas: Canvas, face: Face, relief: ndarray) -> Portrait:
 
 
 def _bytes(planes: ndarray, alpha: ndarray) -> ndarray:
-    return cv2.convertScaleAbs(cv2.merge([*(planes * alpha), alpha * np.float32(255)]))
+    opaque = cv2.convertScaleAbs(alpha, alpha=255)
+    return cv2.merge([*(cv2.convertScaleAbs(plane * alpha) for plane in planes), opaque])
 
 
 def _relief(canvas: Canvas, face: Face, outline: ndarray, head: ndarray) -> ndarray:

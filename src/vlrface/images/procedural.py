@@ -38,19 +38,22 @@ class View:
         yaw_rad: turn to the viewer's right, within ±0.7.
         pitch_rad: nod downward, within ±0.6.
         roll_rad: tilt, clockwise.
-        zoom: size of the face, 1 is the usual.
+        zoom: size of the face, above 0; 1 is the usual.
         shift_x: of the face, in half pictures, to the right.
         shift_y: downward.
         light_azimuth_rad: direction the light comes from, 0 is the viewer, positive the viewer's right.
         light_elevation_rad: positive is from above.
         ambient: share of the light that comes from everywhere, in [0, 1].
-        exposure: factor on the brightness of the person.
+        exposure: factor on the brightness of the person, at least 0.
         warmth: colour of the light, -1 blue to 1 orange.
         smile: -0.3 (sour) to 1.
         mouth_open: 0 closed, 1 open; drawn in three steps.
         brows: -1 lowered to 1 raised.
         glasses: worn or not.
-        background: seed of what is behind.
+        background: seed of what is behind, at least 0.
+
+    Raises:
+        VlrfaceError: a value is out of its range.
     """
 
     yaw_rad: float = 0.0
@@ -69,6 +72,12 @@ class View:
     brows: float = 0.0
     glasses: bool = False
     background: int = 0
+
+    def __post_init__(self) -> None:
+        if not (self.zoom > 0 and 0 <= self.ambient <= 1 and 0 <= self.mouth_open <= 1 and self.exposure >= 0):
+            raise VlrfaceError(f"{self}: give zoom > 0, ambient and mouth_open in [0, 1], exposure >= 0")
+        if self.background < 0:
+            raise VlrfaceError(f"View.background is {self.background}: give a seed of at least 0")
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,16 +159,16 @@ def procedural_faces(
     if not 0 <= severity[0] <= severity[1] <= 1:
         raise VlrfaceError(f"severity is {severity}: give (low, high) with 0 <= low <= high <= 1")
     images = np.empty((identities * per_identity, size, size, 3), np.uint8)
+    severities = np.empty(len(images))
     views: list[View] = []
     for row, identity in enumerate(identity_vectors(identities, seed, first_identity=first_identity)):
-        drawn = [_view(identity, seed, first_identity + row, instance) for instance in range(per_identity)]
-        images[row * per_identity : (row + 1) * per_identity] = render(identity, drawn, size)
+        own = slice(row * per_identity, (row + 1) * per_identity)
+        drawn, shares = _views(identity, seed, first_identity + row, per_identity)
+        images[own] = render(identity, drawn, size)
+        severities[own] = severity[0] + (severity[1] - severity[0]) * shares
         views += drawn
-    severities = np.zeros(len(images))
     if severity[1] > 0:
         for at, view in enumerate(views):
-            # The seed of the background is as good as a new one, and belongs to this picture alone.
-            severities[at] = severity[0] + (severity[1] - severity[0]) * (view.background % 9973) / 9972
             small = degrade(images[at], degradation_at(float(severities[at]), view.background))
             images[at] = resize(small, size, size)
     numbers = np.arange(first_identity, first_identity + identities, dtype=np.int64)
@@ -188,11 +197,11 @@ def render(
     if len(identity) != len(TRAITS) or not ((identity >= 0) & (identity <= 1)).all():
         raise VlrfaceError(f"an identity has {len(TRAITS)} traits in [0, 1]; take a row of identity_vectors()")
     images = np.empty((len(views), size, size, 3), np.uint8)
-    portrait = draw_portrait(identity, size)
+    portrait = draw_portrait(identity, size, glasses=any(view.glasses for view in views))
     no_second_map = cast(ndarray, None)  # OpenCV's types do not know that one map may hold both coordinates
     for image, view, places in zip(images, views, _places(portrait, views, size), strict=True):
         lit = _lit(portrait, view)
-        seen = cv2.remap(lit, places, no_second_map, cv2.INTER_LINEAR)
+        seen = cv2.remap(lit, places, no_second_map, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         red, green, blue, alpha = cv2.split(seen)
         through = cv2.bitwise_not(cv2.merge([alpha, alpha, alpha]))
         behind = cv2.multiply(_background(view.background, size), through, scale=1 / 255)
@@ -200,33 +209,35 @@ def render(
     return images
 
 
-def _view(identity: ndarray, seed: int, number: int, instance: int) -> View:
-    rng = np.random.default_rng([seed, number, _SEED_VIEW, instance])
-    u = rng.random(20).tolist()
-
-    def bell(at: int) -> float:  # about normal, within ±1, by uniform numbers alone: the same with every numpy
-        return (u[at] + u[at + 1]) - 1
-
+def _views(identity: ndarray, seed: int, number: int, count: int) -> tuple[list[View], ndarray]:
+    """The first views of an identity, and a number in [0, 1) for each by which its severity is drawn."""
+    # One row for each view, filled row by row: more rows never change the first ones.
+    chance = np.random.default_rng([seed, number, _SEED_VIEW]).random((count, 29))
+    bell = chance[:, :24:2] + chance[:, 1:24:2] - 1  # a triangle within ±1, most often near 0
     habit = float(identity[TRAITS.index("glasses_habit")])
     wears = 0.0 if habit < 0.6 else 0.5 if habit < 0.75 else 0.9
-    return View(
-        yaw_rad=0.6 * bell(0),
-        pitch_rad=0.35 * bell(2),
-        roll_rad=0.25 * bell(4),
-        zoom=1 + 0.08 * bell(6),
-        shift_x=0.06 * bell(7),
-        shift_y=0.06 * bell(8),
-        light_azimuth_rad=1.3 * bell(9),
-        light_elevation_rad=0.35 + 0.6 * bell(10),
-        ambient=0.35 + 0.4 * u[12],
-        exposure=0.75 + 0.45 * u[13],
-        warmth=0.8 * bell(13),
-        smile=max(-0.3, 1.3 * u[15] - 0.35),
-        mouth_open=0.0 if u[16] < 0.5 else 0.5 if u[16] < 0.8 else 1.0,
-        brows=bell(16),
-        glasses=u[18] < wears,
-        background=int(rng.integers(2**31)),
-    )
+    views = [
+        View(
+            yaw_rad=0.6 * b[0],
+            pitch_rad=0.35 * b[1],
+            roll_rad=0.25 * b[2],
+            zoom=1 + 0.08 * b[3],
+            shift_x=0.06 * b[4],
+            shift_y=0.06 * b[5],
+            light_azimuth_rad=1.3 * b[6],
+            light_elevation_rad=0.35 + 0.6 * b[7],
+            ambient=0.55 + 0.2 * b[8],
+            exposure=0.97 + 0.25 * b[9],
+            warmth=0.8 * b[10],
+            smile=max(-0.3, 1.3 * u[0] - 0.35),
+            mouth_open=0.0 if u[1] < 0.5 else 0.5 if u[1] < 0.8 else 1.0,
+            brows=b[11],
+            glasses=u[2] < wears,
+            background=int(u[3] * 2**31),
+        )
+        for b, u in zip(bell.tolist(), chance[:, 24:].tolist(), strict=True)
+    ]
+    return views, chance[:, 28]
 
 
 def _places(portrait: Portrait, views: Sequence[View], size: int) -> Iterator[ndarray]:
@@ -262,24 +273,24 @@ def _unposed(portrait: Portrait, v: Mapping[str, ndarray], x: ndarray, y: ndarra
 
 def _lit(portrait: Portrait, view: View) -> ndarray:
     """(c, c, 4) the portrait under the light of a view; alpha stays."""
-    colour = portrait.with_glasses if view.glasses else portrait.colour
+    with_glasses = portrait.with_glasses if view.glasses else None
+    colour = portrait.colour if with_glasses is None else with_glasses
     side = len(colour)
     colour = colour.copy()
     colour[portrait.mouth_at] = portrait.mouths[round(view.mouth_open * 2)]
     light = _direction(view.light_azimuth_rad - view.yaw_rad, view.light_elevation_rad + view.pitch_rad)
     halfway = light + _direction(-view.yaw_rad, view.pitch_rad)
     halfway /= np.linalg.norm(halfway)
-    facing, mirrored = (
-        cv2.convertScaleAbs((v.astype(np.float32) @ portrait.normals).reshape(side, side), alpha=127, beta=128)
-        for v in (light, halfway)
-    )
+    cosines = np.stack([light, halfway]).astype(np.float32) @ portrait.normals
+    facing, mirrored = cv2.convertScaleAbs(cosines, alpha=127, beta=128).reshape(2, side, side)
     matte, shiny = _responses()
     strength = view.exposure * (view.ambient + (1 - view.ambient) * matte)
-    gains = (1 + 0.12 * view.warmth, 1.0, 1 - 0.16 * view.warmth)
-    tables = [np.minimum(strength * (gain * 128), 255).astype(np.uint8) for gain in gains]
+    gains = np.array([[1 + 0.12 * view.warmth], [1.0], [1 - 0.16 * view.warmth]])
+    tables = np.minimum(128 * gains * strength, 255).astype(np.uint8)
     unchanged = np.full_like(facing, 128)
     lit = cv2.multiply(colour, cv2.merge([*(cv2.LUT(facing, table) for table in tables), unchanged]), scale=1 / 128)
-    shine = cv2.LUT(mirrored, (shiny * (160 * view.exposure * (1 - view.ambient))).astype(np.uint8))
+    gleam = np.minimum(shiny * (160 * view.exposure * (1 - view.ambient)), 255).astype(np.uint8)
+    shine = cv2.LUT(mirrored, gleam)
     shine = cv2.multiply(shine, portrait.gloss, scale=1 / 255)
     return cv2.add(lit, cv2.merge([shine, shine, shine, np.zeros_like(shine)]))
 
@@ -298,12 +309,12 @@ def _responses() -> tuple[ndarray, ndarray]:
 
 def _background(seed: int, size: int) -> ndarray:
     """Something blurred: a slope between two colours with patches."""
-    u = np.random.default_rng(seed).random(6 + 3 * 25)
-    cells = 2 + int(u[0] * u[0] * 4)
-    grey, colour, spread = 30 + 190 * u[1], u[2:5] - 0.5, 5 + 45 * u[5]
-    patches = grey + 50 * colour + spread * (u[6 : 6 + 3 * cells**2].reshape(cells, cells, 3) - 0.5)
-    patches += spread * (u[6 : 6 + cells**2].reshape(cells, cells, 1) - 0.5)  # more in brightness than in colour
-    small = np.clip(patches, 0, 255).astype(np.uint8)
+    rng = np.random.default_rng(seed)
+    first, second, cells = rng.random((3, 3))
+    shape = (4 + int(3 * cells[0]), 4 + int(3 * cells[1]), 1)
+    first = 30 + 190 * cells[2] + 40 * (first - 0.5)
+    second = first + 130 * (second - 0.5)
+    small = np.clip(first + (second - first) * rng.random(shape), 0, 255).astype(np.uint8)
     return cv2.resize(small, (size, size), interpolation=cv2.INTER_CUBIC)
 
 

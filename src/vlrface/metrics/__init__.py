@@ -1,9 +1,11 @@
 """What recognition and recognizability are worth, measured: numpy only.
 
 `identification` searches probes in a gallery, `verification` compares pairs, `rejection` asks what turning away the
-worst faces brings, `intervals` and `resampled` say how sure all that is.
+worst faces brings, `calibration` what an index means; `intervals` and `resampled` say how sure all that is.
 """
 
+from vlrface.metrics.calibration import Calibration as Calibration
+from vlrface.metrics.correlation import spearman as spearman
 from vlrface.metrics.identification import Ranks as Ranks
 from vlrface.metrics.identification import closed_set_ranks as closed_set_ranks
 from vlrface.metrics.identification import cmc as cmc

@@ -69,12 +69,17 @@ class PairResamples:
         """Equal error rate of each curve."""
         return np.where(np.isnan(self.far[:, 0]), np.nan, equal_error(*self._with_ends()))
 
-    def interval(self, value: Float[ndarray, " k"], samples: Float[ndarray, "r k"]) -> Interval:
-        """Exact rates with limits from their resamples, row 0 being the approximation on the data themselves.
+    def interval(
+        self, value: Float[ndarray, " k"], samples: Float[ndarray, "r k"], *, largest: float = 1.0
+    ) -> Interval:
+        """Exact values with limits from their resamples, row 0 being the approximation on the data themselves.
 
-        Limits are kept within [0, 1].
+        Args:
+            value: (k,) exact.
+            samples: (r, k), one row per row of `weights`.
+            largest: limits are kept within 0 and this.
         """
-        shifted = np.clip(samples[1:] + (value - samples[0]), 0, 1)
+        shifted = np.clip(samples[1:] + (value - samples[0]), 0, largest)
         return percentile_interval(value, shifted, people=self.people.total)
 
     def _with_ends(self) -> tuple[Float[ndarray, "r u"], Float[ndarray, "r u"]]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import Final, Literal, NamedTuple
 
 import numpy as np
@@ -217,6 +218,7 @@ class Recognizer(nn.Module):
             meta={
                 "network": type(self.backbone).__name__,
                 "input": [spec.height, spec.width],
+                "framing": asdict(self.framing),
                 "serve": self.serve,
                 "flip": flip,
             },
