@@ -57,6 +57,7 @@ camera = DegradationRange(
     jpeg_probability=0.8,
 )
 view = RandomFraming(framing, SIDE, SIDE)
+view_of_loose = RandomFraming(framing, SIDE, SIDE, zoom=0.05, aspect=0.03, rotation_rad=0.03, shift=0.02)
 
 experiment = Experiment(
     name="lfw_vlr",
@@ -68,7 +69,7 @@ experiment = Experiment(
             PartConfig(crops, Chain((RandomDegradation(worn, 0.25), view)), copies=1.2, teacher=sharp),
             PartConfig(
                 sharp,
-                Chain((LooseCut(), RandomDegradation(camera), RandomFraming(framing, SIDE, SIDE, 0.05, 0.03, 0.03, 0.02))),
+                Chain((LooseCut(), RandomDegradation(camera), view_of_loose)),
                 copies=0.8,
                 teacher=sharp,
             ),
@@ -88,13 +89,13 @@ experiment = Experiment(
         ),
         target="log_ratio",
         tau=3.0,
-        deviation_floor=0.1,
+        deviation_floor=0.3,
     ),
     training=TrainingOptions(
         epochs=20,
         batch_size=128,
         trunk_rate=0.05,
-        heads_rate=0.05,
+        heads_rate=0.1,
         prototypes_rate=0.1,
         weight_decay=5e-4,
         schedule=Schedule("cosine", warmup=0.05),

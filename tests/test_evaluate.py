@@ -39,9 +39,9 @@ def made_faces(people=40, probes=3, gallery=2, distractors=60, seed=0):
 
 
 def failing(faces, rows):
-    """The same faces, of which some could not be encoded. Their rows hold zeros, as a careless writer leaves them."""
+    """The same faces, of which some could not be encoded. Their rows hold numbers, as a careless writer leaves them."""
     embeddings, index, failures = faces.embeddings.copy(), faces.recognizability.copy(), faces.failures.copy()
-    embeddings[rows], index[rows], failures[rows] = 0, np.nan, "truncated"
+    embeddings[rows], index[rows], failures[rows] = 0, 9, "truncated"
     return dataclasses.replace(faces, embeddings=embeddings, recognizability=index, failures=failures)
 
 
@@ -91,7 +91,9 @@ def test_verification_and_reject_figures_are_those_of_the_metrics(faces, report)
         assert (drawn.name, random.name, oracle.name) == ("recognizability", "random", "oracle")
         np.testing.assert_allclose(drawn.y, curve.at(drawn.x))
         assert set(random.y) == {drawn.y[0]}
-        assert (oracle.y[: len(drawn.y)] <= drawn.y + 1e-12).all()
+        assert oracle.y[0] == drawn.y[0]
+        if mode == "pairs":
+            assert (oracle.y[: len(drawn.y)] <= drawn.y + 1e-12).all()
 
 
 def test_every_value_lies_in_its_interval(report):
@@ -173,6 +175,15 @@ def test_failures_are_misses_and_are_counted(faces):
     assert report.counts["genuine_pairs"] == 240
     assert report.figures["rank50"].value <= 118 / 120
     assert report.figures["tpr@far=0.1"].value < 1
+    both = broken.role("probe", "gallery")
+    inside = both.encoded & (both.sizes >= 20) & (both.sizes < 26)
+    assert report.figures["recognizability@size=20-26"].value == pytest.approx(both.recognizability[inside].mean())
+    probes = broken.role("probe")
+    others = broken.role("gallery", "distractor")
+    others = others.rows(others.encoded)
+    kept = np.argsort(np.where(probes.encoded, probes.recognizability, -np.inf))[12:]
+    ranks = closed_set_ranks(probes.embeddings[kept], probes.identities[kept], others.embeddings, others.identities)
+    assert report.figures["rank1@reject=0.1"].value == pytest.approx(rank_k(ranks, 1))
 
 
 def test_without_recognizability_its_parts_are_absent(faces):

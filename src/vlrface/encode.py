@@ -84,11 +84,13 @@ def encode_crops(
     *,
     flip: bool = False,
     batch_size: int = 64,
+    progress: bool = False,
     meta: Mapping[str, Any] | None = None,
 ) -> Faces:
     """The same for crops that are decoded already, for example by the training cache."""
     parts: list[tuple[ndarray, ndarray]] = []
-    for start in range(0, len(manifest), batch_size):
+    starts = range(0, len(manifest), batch_size)
+    for start in tqdm(starts, unit="batch", desc="encode", disable=not progress):
         rows = range(start, min(start + batch_size, len(manifest)))
         good = crops.failures[start : rows.stop] == ""
         images = np.zeros((len(rows), recognizer.input.height, recognizer.input.width, 3), np.uint8)

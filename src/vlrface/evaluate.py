@@ -93,8 +93,8 @@ def evaluate_tinyface(
     found.counts["probes_without_mate"] = int(np.count_nonzero(ranks.mates == 0))
     _identification(found, ranks)
     _verification(found, test)
-    if np.isfinite(test.both.recognizability).any():
-        _rank1_after_reject(found, ranks, test.probes.recognizability)
+    if np.isfinite(_index(test.both)).any():
+        _rank1_after_reject(found, ranks, _index(test.probes))
         _by_size(found, test.both)
         _verdicts(found, faces)
     else:
@@ -157,6 +157,11 @@ def _embeddings(faces: Faces) -> Float[ndarray, "n d"]:
     return np.where(faces.encoded[:, None], faces.embeddings, np.float32("nan"))
 
 
+def _index(faces: Faces) -> Float[ndarray, " n"]:
+    """Recognizability, NaN in every row that was not encoded: such a face is the first to be rejected."""
+    return np.where(faces.encoded, faces.recognizability, np.nan)
+
+
 def _face_counts(faces: Faces, test: _Test) -> dict[str, int]:
     distractors = faces.roles == "distractor"
     return {
@@ -213,9 +218,10 @@ def _verification(found: _Findings, test: _Test) -> None:
     fars = _ROC_FARS[_ROC_FARS * len(impostor) >= 1]
     curve = drawn.interval(roc_at(genuine, impostor, fars).tpr, drawn.tpr_at(fars))
     found.curves["roc"] = (_curve("roc", fars, curve),)
-    if np.isfinite(test.both.recognizability).any():
+    quality = _index(test.both)
+    if np.isfinite(quality).any():
         for fmr in FMRS:
-            _error_versus_reject(found, pairs, drawn, test.both.recognizability, fmr)
+            _error_versus_reject(found, pairs, drawn, quality, fmr)
 
 
 def _error_versus_reject(
@@ -286,7 +292,7 @@ def _rank1_after_reject(found: _Findings, ranks: Ranks, quality: Float[ndarray, 
 
 def _by_size(found: _Findings, faces: Faces) -> None:
     """Mean index per band of size, over probes and gallery faces: those whose people are known."""
-    usable = np.isfinite(faces.recognizability) & faces.encoded & (faces.sizes > 0)
+    usable = np.isfinite(_index(faces)) & (faces.sizes > 0)
     if not usable.any():
         found.left_out.append("recognizability by size: no face has both an index and a size")
         return
@@ -316,8 +322,7 @@ def _verdicts(found: _Findings, faces: Faces) -> None:
     if calibration is None:
         found.left_out.append("verdicts: the faces carry no calibration")
         return
-    verdicts = Calibration.from_json(calibration).verdict(faces.recognizability)
-    verdicts = np.where(faces.encoded, verdicts, FAILED)
+    verdicts = Calibration.from_json(calibration).verdict(_index(faces))
     for role, name in (("probe", "probes"), ("gallery", "gallery"), ("distractor", "distractors")):
         for verdict in (RECOGNIZABLE, DOUBTFUL, UNRECOGNIZABLE, FAILED):
             found.counts[f"{name}_{verdict}"] = int(np.count_nonzero((faces.roles == role) & (verdicts == verdict)))

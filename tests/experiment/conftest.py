@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 from scipy.io import savemat
 
-from vlrface.experiment.build import Places
 from vlrface.experiment.config import load_recipe
+from vlrface.experiment.sources import Places
 from vlrface.experiment.training import train_experiment
 from vlrface.images.degrade import SURVEILLANCE, degrade
 from vlrface.images.procedural import procedural_faces

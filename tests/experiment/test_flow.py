@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 
 from vlrface.experiment.benchmark import encode_folder, evaluate_benchmark
-from vlrface.experiment.build import load_trained
 from vlrface.experiment.config import load_recipe
+from vlrface.experiment.network import load_trained
 from vlrface.experiment.scoring import score_paths
 from vlrface.experiment.training import run_training
 from vlrface.types import Faces, VlrfaceError
@@ -54,7 +54,8 @@ def test_train_goes_on_where_it_was_and_refuses_another_configuration(data, tmp_
 
 
 def test_held_out_identities_are_not_among_the_classes(trained_run, data):
-    from vlrface.experiment.build import Places, build
+    from vlrface.experiment.build import build
+    from vlrface.experiment.sources import Places
 
     ingredients = build(load_recipe(data / "recipe.py"), Places(data, trained_run / "cache", progress=False))
     assert ingredients.objective.head.classes == 12 - 4

@@ -70,6 +70,13 @@ def test_separable_faces_give_a_finite_steep_curve(gap):
     assert (score[:30] < 0.5).all()
 
 
+def test_an_outlier_does_not_throw_the_fit():
+    """Newton's full steps diverge here. The maximum is that of scipy 1.17.1, minimize(method="BFGS")."""
+    x = np.array([0.4, 0.5, 1.1, -0.4, -0.9, -5.8, 1.5, -1.9, -1.1, -0.4, 41.1, -1.6])
+    curve = fit_logistic(x, np.arange(12) == 10)
+    assert curve == pytest.approx((0.0754400, -2.4282058), abs=1e-6)
+
+
 @pytest.mark.parametrize("correct", [True, False])
 def test_one_kind_only_gives_a_constant_short_of_certainty(correct):
     curve = fit_logistic(np.linspace(0, 1, 8), np.full(8, correct))

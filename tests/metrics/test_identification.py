@@ -155,6 +155,12 @@ def test_a_gallery_without_an_encoded_face_finds_nobody():
     assert ranks.first_mate.tolist() == [0]
 
 
+def test_long_and_short_vectors_keep_their_direction():
+    scale = np.array([1e25, 1e-25, 1, 3], np.float32)[:, None]  # squares of the first overflow in float32
+    ranks = closed_set_ranks(EXACT[:4] * scale, np.arange(4), EXACT * np.float32(1e20), np.arange(len(EXACT)))
+    assert ranks.first_mate.tolist() == [1, 1, 1, 1]
+
+
 def test_hits_by_hand():
     ranks = Ranks(np.array([1, 3, 0]), np.zeros(3), np.zeros(3, np.int64), np.ones(3, np.int64))
     assert hits(ranks, np.array([1, 3])).tolist() == [[True, True], [False, True], [False, False]]

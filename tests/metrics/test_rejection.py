@@ -68,6 +68,22 @@ def test_recomputed_threshold_agrees_with_trying_every_score(seed, fmr):
     assert curve.accepted_impostors == (pairs.impostor >= curve.threshold).sum() == (pairs.impostor > threshold).sum()
 
 
+def test_of_two_thresholds_as_near_the_lower_is_taken():
+    faces = np.zeros((4, 2), np.int64)
+    genuine = np.array([0.35, 0.45, 0.55, 0.65])
+    pairs = Pairs(genuine, faces, np.array([0.1, 0.2, 0.3, 0.4]), faces, np.zeros(1, np.int64))
+    curve = edc(pairs, np.ones(1), 0.375, recompute_threshold=True, allow_few_impostors=True)
+    assert curve.threshold == np.nextafter(0.3, 1)  # rates 0.25 (from 0.35 on) and 0.5 (from 0.3 on) are as near
+    assert curve.fnmr[0] == 0
+    assert curve.accepted_impostors == 1
+
+
+def test_a_score_at_the_threshold_is_accepted():
+    faces = np.zeros((2, 2), np.int64)
+    pairs = Pairs(np.array([np.nextafter(0.5, 1), 0.5]), faces, np.array([0.5, 0.1]), faces, np.zeros(1, np.int64))
+    assert edc(pairs, np.ones(1), 0.0, allow_few_impostors=True).fnmr[0] == 0.5
+
+
 @given(st.integers(0, 2**32))
 def test_pairs_mode_agrees_with_removing_pairs_one_by_one(seed):
     pairs, quality = random_pairs(seed, levels=10**9)  # no equal qualities of faces; pairs may share their worse face

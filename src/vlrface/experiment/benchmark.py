@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 from numpy import ndarray
-from vlrface.evaluate import evaluate_tinyface
 
 from vlrface import __version__
 from vlrface.data.cache import crops_in_memory
@@ -17,8 +16,10 @@ from vlrface.data.folder import read_identity_folder, read_images
 from vlrface.data.manifest import Benchmark, Manifest
 from vlrface.data.tinyface import read_testing
 from vlrface.encode import encode, encode_crops
-from vlrface.experiment.build import Trained, load_trained, make_unrecognizable
+from vlrface.evaluate import evaluate_tinyface
 from vlrface.experiment.config import FolderSource, UnrecognizableConfig
+from vlrface.experiment.network import Trained, load_trained
+from vlrface.experiment.sources import make_unrecognizable
 from vlrface.experiment.training import environment
 from vlrface.images.decode import decode
 from vlrface.report import Attention, EmbeddingMap, Pictures, write_report

@@ -8,19 +8,20 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 from numpy import ndarray
-from vlrface.evaluate import evaluate_tinyface
-from vlrface.metrics.correlation import spearman
 
 from vlrface import __version__
 from vlrface.data.cache import crops_in_memory
 from vlrface.data.manifest import Manifest
 from vlrface.encode import encode_crops
+from vlrface.evaluate import evaluate_tinyface
 from vlrface.experiment.benchmark import encode_destroyed, summarise, write_pages
-from vlrface.experiment.build import Places, load_trained
 from vlrface.experiment.config import load_recipe
+from vlrface.experiment.network import load_trained
+from vlrface.experiment.sources import Places
 from vlrface.experiment.training import environment, train_experiment
 from vlrface.images.degrade import SURVEILLANCE, degrade
 from vlrface.images.procedural import procedural_faces
+from vlrface.metrics.correlation import spearman
 from vlrface.types import DISTRACTOR_IDENTITY, Faces, Report, VlrfaceError
 
 _FIRST_TEST_IDENTITY = 100_000

@@ -10,7 +10,7 @@ import numpy as np
 from vlrface.calibrate import Calibration
 from vlrface.data.folder import read_images
 from vlrface.encode import encode
-from vlrface.experiment.build import load_trained
+from vlrface.experiment.network import load_trained
 from vlrface.files import written_atomically
 from vlrface.images.decode import decode
 from vlrface.images.resize import resize

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from vlrface import __version__
-from vlrface.experiment.build import Places, build
+from vlrface.experiment.build import build
 from vlrface.experiment.config import Experiment, load_recipe, override, to_json
+from vlrface.experiment.sources import Places
 from vlrface.files import written_atomically
 from vlrface.train import Outcome, train
 

@@ -154,6 +154,7 @@ def mixed(a: float, b: float, share: float) -> float:
 
 
 def _along(colours: tuple[Colour, ...], share: float) -> ndarray:
-    place = share * (len(colours) - 1)
-    low = min(int(place), len(colours) - 2)
-    return np.array([mixed(a, b, place - low) for a, b in zip(colours[low], colours[low + 1], strict=True)], np.float32)
+    table = np.array(colours, np.float32)
+    place = share * (len(table) - 1)
+    low = min(int(place), len(table) - 2)
+    return table[low] + (table[low + 1] - table[low]) * np.float32(place - low)

@@ -58,7 +58,7 @@ class Canvas:
         """The places of a window: x as a row, y as a column."""
         return self.x[:, window[1]], self.y[window[0]]
 
-    def cover(self, depth: Float32[ndarray, "h w"]) -> Float32[ndarray, "h w"]:
+    def cover(self, depth: Float32[ndarray, "*shape"]) -> Float32[ndarray, "*shape"]:
         """A mask with a smooth edge, from the distance of each point to the outline, positive inside."""
         return np.clip(depth * np.float32(self.pixels) + np.float32(0.5), 0, 1)
 

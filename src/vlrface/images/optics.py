@@ -19,6 +19,9 @@ is the exact overlap of old and new pixels, which is "linear" when enlarging."""
 
 _ONE: Final = 4096
 
+_LEAST_BLUR: Final = 0.1
+"""A narrower Gaussian leaves nothing to its neighbours that is not rounded away."""
+
 
 def moved(image: UInt8[ndarray, "h w 3"], length: float, angle_rad: float) -> UInt8[ndarray, "h w 3"]:
     """Blurred by a straight, even motion during the exposure. Outside the picture its border pixels go on.
@@ -28,7 +31,7 @@ def moved(image: UInt8[ndarray, "h w 3"], length: float, angle_rad: float) -> UI
         length: of the motion, in pixels, above 0.
         angle_rad: its direction, from the x axis towards the bottom.
     """
-    reach = math.ceil(length / 2)
+    reach = max(1, math.ceil(length / 2))
     kernel = np.zeros((2 * reach + 1, 2 * reach + 1))
     moments = 8 * reach
     for moment in range(moments):
@@ -61,6 +64,7 @@ def resampled(
         float64 and not rounded: what follows (noise) comes before the rounding. May lie outside 0…255.
     """
     values = image.astype(np.float64)
+    blur = blur if blur > _LEAST_BLUR else 0.0
     old = image.shape[:2]
     rows = columns = _weights(old[0], height, kernel, blur) if blur or height != old[0] else None
     if old[0] != old[1] or height != width:
@@ -78,10 +82,10 @@ def _weights(old: int, new: int, kernel: Kernel, blur: float) -> ndarray:
     weights = np.eye(old)
     if new != old:
         scale = old / new
-        centres = (np.arange(new) + 0.5) * scale - 0.5
         if kernel == "nearest":
-            weights = np.eye(old)[np.floor(centres + 0.5).astype(int)]
+            weights = weights[(2 * np.arange(new) + 1) * old // (2 * new)]
         else:
+            centres = (np.arange(new) + 0.5) * scale - 0.5
             stretch = max(scale, 1.0)
             weights = _kernel(kernel, (np.arange(old) - centres[:, None]) / stretch, 1 / stretch)
             weights /= weights.sum(axis=1, keepdims=True)

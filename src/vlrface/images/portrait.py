@@ -21,26 +21,37 @@ REACH: Final = 1.2
 
 
 @dataclass(frozen=True, eq=False)
-class Portrait:
-    """A drawn head, under no light.
+class Surface:
+    """What light does to each pixel of a head.
 
     Attributes:
         colour: what reflects, RGB, and alpha: 255 where the person is, 0 where the background is seen. The colours are
             multiplied by alpha.
-        with_glasses: the same with glasses on; None if they were not asked for.
-        mouths: the window `mouth_at` of either, with the mouth closed, parted and open.
-        mouth_at: rows and columns of that window.
         gloss: how much light is mirrored, 0…255.
+    """
+
+    colour: UInt8[ndarray, "c c 4"]
+    gloss: UInt8[ndarray, "c c"]
+
+
+@dataclass(frozen=True, eq=False)
+class Portrait:
+    """A drawn head, under no light.
+
+    Attributes:
+        bare: without glasses.
+        glasses: the same with glasses on; None if they were not asked for.
+        mouths: the window `mouth_at` of the colour of either, with the mouth closed, parted and open.
+        mouth_at: rows and columns of that window.
         normals: unit vectors, x to the right, y down, z to the viewer; one column per pixel in row order.
         width: half width of the head.
         mouth_y: height of the mouth.
     """
 
-    colour: UInt8[ndarray, "c c 4"]
-    with_glasses: UInt8[ndarray, "c c 4"] | None
+    bare: Surface
+    glasses: Surface | None
     mouths: tuple[UInt8[ndarray, "a b 4"], ...]
     mouth_at: Window
-    gloss: UInt8[ndarray, "c c"]
     normals: Float32[ndarray, "3 c*c"]
     width: float
     mouth_y: float
@@ -82,9 +93,9 @@ def draw_portrait(identity: Float[ndarray, " k"], size: int, *, glasses: bool) -
 
 
 def _finished(canvas: Canvas, face: Face, relief: ndarray, *, glasses: bool) -> Portrait:
-    plain = _bytes(canvas.colour, canvas.alpha)
     at = canvas.window(0.0, face.mouth_y, 0.36, 0.2)
     mouths = tuple(_bytes(shown, canvas.alpha[at]) for shown in features.mouths(canvas, face, at))
+    bare = _surface(canvas)
     if glasses:
         features.glasses(canvas, face)
     slope = -canvas.pixels / 8  # Sobel sums eight differences of neighbours over two pixels' distance
@@ -92,15 +103,18 @@ def _finished(canvas: Canvas, face: Face, relief: ndarray, *, glasses: bool) -> 
     normals = np.stack([x, y, np.ones_like(x)])
     normals /= np.sqrt(x * x + y * y + 1)
     return Portrait(
-        colour=plain,
-        with_glasses=_bytes(canvas.colour, canvas.alpha) if glasses else None,
+        bare=bare,
+        glasses=_surface(canvas) if glasses else None,
         mouths=mouths,
         mouth_at=at,
-        gloss=cv2.convertScaleAbs(canvas.gloss * canvas.alpha),
         normals=normals.reshape(3, -1),
         width=face.width,
         mouth_y=face.mouth_y,
     )
+
+
+def _surface(canvas: Canvas) -> Surface:
+    return Surface(_bytes(canvas.colour, canvas.alpha), cv2.convertScaleAbs(canvas.gloss * canvas.alpha))
 
 
 def _bytes(planes: ndarray, alpha: ndarray) -> ndarray:

@@ -266,17 +266,15 @@ def _unposed(portrait: Portrait, v: Mapping[str, ndarray], x: ndarray, y: ndarra
     lips = np.maximum(0, 1 - (x / 0.48) ** 2 - ((y - portrait.mouth_y) / 0.34) ** 2) ** 2
     y = y + v["smile"] * (1.5 * x * x - 0.02) * lips
     x = x * (1 - 0.16 * v["smile"] * lips)
-    jaw = v["mouth_open"] * 0.05 * np.clip((y - portrait.mouth_y + 0.05) / 0.2, 0, 1)
+    jaw = v["mouth_open"] * 0.05 * np.clip((y - portrait.mouth_y + 0.05) / 0.2, 0, 1) * np.minimum(3 * depth, 1)
     brow = np.maximum(0, 1 - (x / 0.55) ** 2 - ((y + 0.25) / 0.14) ** 2)
     return x, y - jaw + 0.03 * v["brows"] * brow
 
 
 def _lit(portrait: Portrait, view: View) -> ndarray:
     """(c, c, 4) the portrait under the light of a view; alpha stays."""
-    with_glasses = portrait.with_glasses if view.glasses else None
-    colour = portrait.colour if with_glasses is None else with_glasses
-    side = len(colour)
-    colour = colour.copy()
+    surface = portrait.glasses if view.glasses and portrait.glasses else portrait.bare
+    side, colour = len(surface.colour), surface.colour.copy()
     colour[portrait.mouth_at] = portrait.mouths[round(view.mouth_open * 2)]
     light = _direction(view.light_azimuth_rad - view.yaw_rad, view.light_elevation_rad + view.pitch_rad)
     halfway = light + _direction(-view.yaw_rad, view.pitch_rad)
@@ -291,7 +289,7 @@ def _lit(portrait: Portrait, view: View) -> ndarray:
     lit = cv2.multiply(colour, cv2.merge([*(cv2.LUT(facing, table) for table in tables), unchanged]), scale=1 / 128)
     gleam = np.minimum(shiny * (160 * view.exposure * (1 - view.ambient)), 255).astype(np.uint8)
     shine = cv2.LUT(mirrored, gleam)
-    shine = cv2.multiply(shine, portrait.gloss, scale=1 / 255)
+    shine = cv2.multiply(shine, surface.gloss, scale=1 / 255)
     return cv2.add(lit, cv2.merge([shine, shine, shine, np.zeros_like(shine)]))
 
 

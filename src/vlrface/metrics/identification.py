@@ -17,6 +17,7 @@ from vlrface.metrics.cosine import UnitRows, check_same_width, unit_rows
 from vlrface.types import Curve, VlrfaceError
 
 _BLOCK_BYTES = 256 * 2**20
+_FEWEST_ROWS = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,13 +195,20 @@ def _non_mates_ahead(scores: Float32[ndarray, " g"], columns: Int[ndarray, " m"]
 def _score_rows(
     probes: Float32[ndarray, "p d"], gallery: Float32[ndarray, "g d"], block_bytes: int
 ) -> Iterator[tuple[int, Float32[ndarray, " g"]]]:
-    """Position and scores of each probe. The scores lie in a buffer that the next block overwrites."""
-    step = max(1, block_bytes // (4 * max(1, len(gallery))))
-    buffer = np.empty((min(step, len(probes)), len(gallery)), np.float32)
+    """Position and scores of each probe. The scores lie in a buffer that the next block overwrites.
+
+    A block is never smaller than `_FEWEST_ROWS`: products of a single row use another kernel, in which equal gallery
+    faces may score differently in the last bit, and a tie would no longer be one.
+    """
+    step = max(_FEWEST_ROWS, block_bytes // (4 * max(1, len(gallery))))
+    buffer = np.empty((min(step, max(len(probes), _FEWEST_ROWS)), len(gallery)), np.float32)
     for start in range(0, len(probes), step):
         block = probes[start : start + step]
+        count = len(block)
+        if count < _FEWEST_ROWS:
+            block = np.concatenate([block, np.zeros((_FEWEST_ROWS - count, block.shape[1]), np.float32)])
         scores = np.matmul(block, gallery.T, out=buffer[: len(block)])
-        for offset in range(len(block)):
+        for offset in range(count):
             yield start + offset, scores[offset]
 
 

@@ -189,10 +189,11 @@ def random_line(fnmr: float, shares: Float[ndarray, " k"]) -> Float[ndarray, " k
 
 
 def oracle_line(fnmr: float, shares: Float[ndarray, " k"]) -> Float[ndarray, " k"]:
-    """The line no quality can go below: max(fnmr - r, 0), each rejected pair an error.
+    """The customary line of perfect rejection: max(fnmr - r, 0), each rejected pair an error.
 
-    This is the customary line. What an all-knowing quality truly reaches is (fnmr - r) / (1 - r), on or above it,
-    because the rate is taken over the pairs that remain.
+    In mode "pairs" no quality goes below it; an all-knowing one reaches (fnmr - r) / (1 - r), on or above it, because
+    the rate is taken over the pairs that remain. In mode "images" it is no bound: one image may take many failing pairs
+    with it.
     """
     return np.maximum(fnmr - shares, 0)
 

@@ -1,0 +1,96 @@
+"""From configuration or checkpoint to a network."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vlrface.calibrate import Calibration
+from vlrface.checkpoint import Checkpoint
+from vlrface.experiment.config import BackboneConfig, MobileFaceNetConfig, ModelConfig, model_from_json
+from vlrface.losses.recognizability import UnrecognizableStatistics
+from vlrface.models.attention import PerceptibilityAttention, spatial_kernel
+from vlrface.models.backbone import Backbone, InputSpec
+from vlrface.models.iresnet import iresnet
+from vlrface.models.mobilefacenet import MS1M, MobileFaceNet, mobilefacenet_input
+from vlrface.models.pretrained import load_arcface_torch, load_mobilefacenet_ms1m
+from vlrface.models.recognizability import PerceptibilityRegression
+from vlrface.models.recognizer import Recognizer
+from vlrface.types import VlrfaceError
+
+
+def build_backbone(config: BackboneConfig, data: Path | None, seed: int = 0) -> Backbone:
+    """The trunk, with its starting weights if `data` is given."""
+    weights = data / config.weights if data is not None and config.weights is not None else None
+    if isinstance(config, MobileFaceNetConfig):
+        if weights is not None:
+            return load_mobilefacenet_ms1m(weights, size=config.size)
+        return MobileFaceNet(mobilefacenet_input(config.size, config.size), variant=MS1M, seed=seed)
+    if weights is not None:
+        return load_arcface_torch(weights, config.depth, size=config.size)
+    return iresnet(config.depth, InputSpec(config.size, config.size), seed=seed)
+
+
+def build_recognizer(config: ModelConfig, data: Path | None, seed: int = 0) -> Recognizer:
+    """The network; `data` None skips starting weights, as loading a checkpoint wants it."""
+    backbone = build_backbone(config.backbone, data, seed)
+    shape = backbone.feature_shape
+    recognizer = Recognizer(
+        backbone,
+        PerceptibilityRegression(shape, dropout=config.dropout, seed=seed) if config.regression else None,
+        PerceptibilityAttention(shape[0], kernel=spatial_kernel(shape), seed=seed) if config.attention else None,
+        serve=config.serve,
+        framing=config.framing,
+    )
+    return recognizer.to(memory_format=torch.channels_last)  # the faster layout for convolutions on CPU and GPU
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """A network read from a checkpoint, ready to encode.
+
+    Attributes:
+        recognizer: in evaluation mode.
+        calibration: raw index to [0, 1]; None if the checkpoint has none.
+        statistics: of the unrecognizable faces; None if the checkpoint has none.
+        card: the checkpoint's JSON values.
+        path: where it was read.
+    """
+
+    recognizer: Recognizer
+    calibration: Calibration | None
+    statistics: UnrecognizableStatistics | None
+    card: dict[str, Any]
+    path: Path
+
+    def meta(self) -> dict[str, Any]:
+        """What `Faces` made by this network say of it."""
+        kept = {k: self.card.get(k) for k in ("version", "fingerprint", "step", "calibration", "statistics")}
+        return {**kept, "experiment": self.card["config"]["name"], "seed": self.card["config"]["seed"]}
+
+
+def load_trained(path: Path) -> Trained:
+    """Read a checkpoint of `vlrface train` (a run's folder stands for its best).
+
+    Raises:
+        VlrfaceError: missing or damaged file, or weights that do not fit the configuration beside them.
+    """
+    if path.is_dir():
+        path = path / "best.safetensors"
+    checkpoint = Checkpoint.load(path)
+    config = model_from_json(checkpoint.card["config"]["model"])
+    recognizer = build_recognizer(config, None)
+    try:
+        recognizer.load_state_dict(checkpoint.group("recognizer"))
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise VlrfaceError(f"{path}: weights do not fit the configuration in its header ({reason})") from error
+    recognizer.eval()
+    card = dict(checkpoint.card)
+    center = checkpoint.tensors.get("statistics.center")
+    statistics = None
+    if center is not None:
+        statistics = UnrecognizableStatistics(center, card["statistics"]["mean"], card["statistics"]["deviation"])
+    calibration = Calibration.from_json(card["calibration"]) if card.get("calibration") else None
+    return Trained(recognizer, calibration, statistics, card, path)
