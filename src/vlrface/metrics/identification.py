@@ -3,7 +3,8 @@
 Ranks are counted, not sorted: the rank of a mate is one plus the number of other people's faces that score at least as
 high. Ties therefore count against the system, the result does not depend on any sort, and one block of scores is all
 that is ever held. The scores of mates are read from the same matrix product as everybody else's, because the same pair
-may differ in the last bit between two products of different shape.
+may differ in the last bit between two products of different shape. Equal gallery faces may differ in the last bit even
+within one product, on some processors, by the column they stand in: they are given one score, so that a tie is a tie.
 """
 
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from vlrface.metrics.cosine import UnitRows, check_same_width, unit_rows
 from vlrface.types import Curve, VlrfaceError
 
 _BLOCK_BYTES = 256 * 2**20
-_FEWEST_ROWS = 8
+_CHUNK_ROWS = 8192
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,7 +171,9 @@ def _search(
     first, precision = np.zeros(count, np.int64), np.zeros(count)
     order, start, stop = _mate_ranges(probe_identities[probes.rows], gallery_identities[gallery.rows])
     mates = _mate_counts(probe_identities, gallery_identities) - int(leave_one_out) * (probe_identities >= 0)
+    copies, originals = _copies(gallery.unit)
     for position, scores in _score_rows(probes.unit, gallery.unit, block_bytes):
+        scores[copies] = scores[originals]
         columns = order[start[position] : stop[position]]
         if leave_one_out:  # the same rows on both sides: a face is not its own mate, nor anybody's rival
             columns = columns[columns != position]
@@ -195,21 +198,28 @@ def _non_mates_ahead(scores: Float32[ndarray, " g"], columns: Int[ndarray, " m"]
 def _score_rows(
     probes: Float32[ndarray, "p d"], gallery: Float32[ndarray, "g d"], block_bytes: int
 ) -> Iterator[tuple[int, Float32[ndarray, " g"]]]:
-    """Position and scores of each probe. The scores lie in a buffer that the next block overwrites.
-
-    A block is never smaller than `_FEWEST_ROWS`: products of a single row use another kernel, in which equal gallery
-    faces may score differently in the last bit, and a tie would no longer be one.
-    """
-    step = max(_FEWEST_ROWS, block_bytes // (4 * max(1, len(gallery))))
-    buffer = np.empty((min(step, max(len(probes), _FEWEST_ROWS)), len(gallery)), np.float32)
+    """Position and scores of each probe. The scores lie in a buffer that the next block overwrites."""
+    step = max(1, block_bytes // (4 * max(1, len(gallery))))
+    buffer = np.empty((min(step, len(probes)), len(gallery)), np.float32)
     for start in range(0, len(probes), step):
         block = probes[start : start + step]
-        count = len(block)
-        if count < _FEWEST_ROWS:
-            block = np.concatenate([block, np.zeros((_FEWEST_ROWS - count, block.shape[1]), np.float32)])
         scores = np.matmul(block, gallery.T, out=buffer[: len(block)])
-        for offset in range(count):
+        for offset in range(len(block)):
             yield start + offset, scores[offset]
+
+
+def _copies(gallery: Float32[ndarray, "g d"]) -> tuple[Int[ndarray, " c"], Int[ndarray, " c"]]:
+    """Columns of faces that equal an earlier face bit for bit, and the columns of those earlier faces."""
+    factors = np.random.default_rng(0).integers(1, 2**63, gallery.shape[1], np.uint64)
+    keys = np.empty(len(gallery), np.uint64)
+    for start in range(0, len(gallery), _CHUNK_ROWS):
+        rows = gallery[start : start + _CHUNK_ROWS] + np.float32(0)  # makes -0 the same as 0
+        keys[start : start + _CHUNK_ROWS] = rows.view(np.uint32).astype(np.uint64) @ factors
+    _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
+    columns = np.flatnonzero(first[inverse] != np.arange(len(gallery)))
+    originals = first[inverse][columns]
+    equal = (gallery[columns] == gallery[originals]).all(axis=1)  # the key alone may collide
+    return columns[equal], originals[equal]
 
 
 def _mate_ranges(
