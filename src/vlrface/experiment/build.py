@@ -103,8 +103,9 @@ def _validator(
     def validate(recognizer: Recognizer, statistics: UnrecognizableStatistics | None) -> Validation:
         faces = encode_crops(recognizer, crops, manifest, flip=True)
         ranks = leave_one_out_ranks(faces.embeddings, faces.identities)
-        precision = mean_average_precision(ranks)
-        figures = {"rank1": rank_k(ranks, 1), "mAP": precision}
+        found = ranks.rows(ranks.mates > 0)
+        precision = mean_average_precision(found)
+        figures = {"rank1": rank_k(found, 1), "mAP": precision}
         card: dict[str, Any] = {}
         if recognizer.regression is not None and statistics is not None:
             calibration = calibrate(
