@@ -189,7 +189,7 @@ class Report:
     Attributes:
         title: one line for a person.
         benchmark: its name, e.g. "tinyface".
-        figures: named estimates, e.g. "rank1", "mAP", "tpr@far=0.01", "rank1_after_reject_0.3". Shares lie in [0, 1].
+        figures: named estimates, e.g. "rank1", "mAP", "tpr@far=0.01", "rank1@reject=0.3". Shares lie in [0, 1].
         counts: every count the protocol used: subjects, images, pairs, failures.
         curves: lines by figure: "cmc", "roc", "edc" (error versus discard), "training/<scalar>", ...
         context: JSON values: config, seed, seconds, machine, version, data, model fingerprint.

@@ -53,7 +53,7 @@ def report(**changes: object) -> Report:
             "rank5": Estimate(0.5, 0.4, 0.6),
             "mAP": Estimate(0.3),
             "auc": Estimate(0.931),
-            "rank1_after_reject_0.3": Estimate(0.42, 0.38, 0.46),
+            "rank1@reject=0.3": Estimate(0.42, 0.38, 0.46),
         },
         "counts": {"probes": 1796, "gallery": 689},
         "curves": {

@@ -1,6 +1,7 @@
 """`vlrface encode` and `vlrface evaluate`: a data set in, saved faces, numbers and a page out."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, overload
@@ -21,7 +22,7 @@ from vlrface.experiment.config import FolderSource, UnrecognizableConfig
 from vlrface.experiment.network import Trained, load_trained
 from vlrface.experiment.sources import make_unrecognizable
 from vlrface.experiment.training import environment
-from vlrface.images.decode import decode
+from vlrface.images.decode import DecodeError, decode
 from vlrface.report import Attention, EmbeddingMap, Pictures, write_report
 from vlrface.train.journal import training_curves
 from vlrface.types import UNKNOWN_IDENTITY, Curve, Faces, Report, VlrfaceError
@@ -88,6 +89,8 @@ def evaluate_benchmark(
     """What `vlrface evaluate` does; see there."""
     saved = source.suffix == ".npz"
     benchmark = read_testing(data, allow_missing=allow_missing) if data is not None else None
+    if benchmark is not None:
+        say_counts(benchmark)
     trained = None
     if saved:
         faces = Faces.load(source)
@@ -123,6 +126,15 @@ def evaluate_benchmark(
     return report
 
 
+def say_counts(benchmark: Benchmark) -> None:
+    """Print what was found beside what the authors of the data set say there is."""
+    for name, count in benchmark.counts.items():
+        published = benchmark.published.get(name)
+        print(f"{name:<20} {count:>8,}" + (f"   (published: {published:,})" if published is not None else ""))
+    for name in benchmark.missing[:10]:
+        print(f"  missing: {name}")
+
+
 def summarise(report: Report) -> None:
     """Print the figures that a person looks for first."""
     for name in ("rank1", "rank5", "rank20", "mAP", "tpr@far=0.1", "tpr@far=0.01", "auc", "rank1@reject=0.3"):
@@ -141,7 +153,12 @@ def encode_unrecognizable(trained: Trained, paths: Sequence[Path], flip: bool) -
 
     They show where the network puts what nobody can recognise; no figure counts them.
     """
-    pictures = [decode(path) for path in paths]
+    pictures: list[UInt8[ndarray, "_ _ 3"]] = []
+    for path in paths:
+        with suppress(DecodeError):  # already named among the faces; any other picture serves as well
+            pictures.append(decode(path))
+    if not pictures:
+        raise VlrfaceError("no gallery picture can be decoded: is this the data set?")
     return encode_destroyed(trained, pictures, flip)
 
 

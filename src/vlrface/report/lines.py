@@ -75,7 +75,7 @@ SUBJECTS: Final[dict[str, Subject]] = {
         "fall fast. Random refusal stays flat; the oracle refuses exactly the pairs that would fail.",
         bounds=True,
     ),
-    "rank1_reject", "rank1_after_reject": Subject(
+    "rank1_reject": Subject(
         "Rank-1 after refusing the hardest",
         "reject",
         _REJECTED,
@@ -119,8 +119,8 @@ SUBJECTS: Final[dict[str, Subject]] = {
 _PREFIXES: Final[tuple[tuple[str, str], ...]] = (
     ("edc", "edc"),
     ("erc", "edc"),
-    ("rank1_reject", "rank1_after_reject", "rank1_reject", "rank1_after_reject"),
-    ("rank1@reject", "rank1_reject", "rank1_after_reject"),
+    ("rank1_reject", "rank1_reject"),
+    ("rank1@reject", "rank1_reject"),
     ("recognizability_by_size", "recognizability_by_size"),
     ("recognizability@size", "recognizability_by_size"),
     ("cmc", "cmc"),

@@ -33,7 +33,7 @@ class Meaning:
 
 # name pattern, label, sentence, unit. Groups of the pattern are filled in; {a} a rank, {p} a share as percent.
 _KNOWN: Final[tuple[tuple[str, str, str, Unit], ...]] = (
-    (r"rank1(?:_after_reject_|@reject=)(?P<p>[\d.e-]+)", "Rank-1 without the hardest {p}",
+    (r"rank1@reject=(?P<p>[\d.e-]+)", "Rank-1 without the hardest {p}",
      "probes found first when the {p} least recognizable are refused", "share"),
     (r"rank[-_]?1(?!\d)", "Rank-1", "probes whose person is the first answer", "share"),
     (r"rank[-_]?(?P<a>\d+)", "Rank-{a}", "probes whose person is among the first {a} answers", "share"),
@@ -152,13 +152,10 @@ def summary(report: Report) -> str:
     figures = report.figures
     if "rank1" in figures:
         parts.append(f"The right person is the first answer for {_with_interval(figures['rank1'], 'share')} of {of}.")
-        for name, estimate in figures.items():
-            found = re.fullmatch(r"rank1(?:_after_reject_|@reject=)([\d.e-]+)", name)
-            if found:
-                change = "raises" if estimate.value > figures["rank1"].value else "brings"
-                refused = threshold(found[1])
-                parts.append(f"Refusing the {refused} least recognizable {change} this to {percent(estimate.value)}.")
-                break
+        refused = figures.get("rank1@reject=0.3")
+        if refused is not None:
+            change = "raises" if refused.value > figures["rank1"].value else "brings"
+            parts.append(f"Refusing the {threshold('0.3')} least recognizable {change} this to {percent(refused.value)}.")
     if not parts:
         parts = [_sentence(name, estimate) for name, estimate in list(figures.items())[:2]]
     return " ".join(parts)
