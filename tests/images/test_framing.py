@@ -113,5 +113,5 @@ def test_without_spread_random_framing_is_the_exact_frame_or_its_mirror():
 
 @pytest.mark.parametrize("window", [0.0, -1.0, 11.0])
 def test_a_window_out_of_range_is_refused(window):
-    with pytest.raises(VlrfaceError, match="framing.window"):
+    with pytest.raises(VlrfaceError, match=r"framing\.window"):
         Framing(window)

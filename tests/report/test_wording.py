@@ -75,7 +75,6 @@ def test_duration(seconds: float, text: str) -> None:
         ("rank20", "Rank-20", "share"),
         ("rank1_distance_1", "Rank-1, distance 1", "share"),
         ("rank1@reject=0.3", "Rank-1 without the hardest 30 %", "share"),
-        ("rank1@reject=0.3", "Rank-1 without the hardest 30 %", "share"),
         ("mAP", "Mean average precision", "share"),
         ("tpr@far=0.001", "TPR at FAR 0.1 %", "share"),
         ("tpr@far=1e-4", "TPR at FAR 0.01 %", "share"),

@@ -4,8 +4,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from vlrface.calibrate import Calibration
 from vlrface.checkpoint import Checkpoint
 from vlrface.experiment.config import BackboneConfig, MobileFaceNetConfig, ModelConfig, model_from_json
@@ -36,14 +34,13 @@ def build_recognizer(config: ModelConfig, data: Path | None, seed: int = 0) -> R
     """The network; `data` None skips starting weights, as loading a checkpoint wants it."""
     backbone = build_backbone(config.backbone, data, seed)
     shape = backbone.feature_shape
-    recognizer = Recognizer(
+    return Recognizer(
         backbone,
         PerceptibilityRegression(shape, dropout=config.dropout, seed=seed) if config.regression else None,
         PerceptibilityAttention(shape[0], kernel=spatial_kernel(shape), seed=seed) if config.attention else None,
         serve=config.serve,
         framing=config.framing,
     )
-    return recognizer.to(memory_format=torch.channels_last)  # the faster layout for convolutions on CPU and GPU
 
 
 @dataclass(frozen=True, eq=False)

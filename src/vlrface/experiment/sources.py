@@ -47,7 +47,7 @@ def load_source(source: Source, places: Places) -> tuple[Manifest, Crops]:
         first_identity=source.first_identity,
     )
     truths = dict(faces.truths)
-    pictures: Sequence[UInt8[ndarray, "h w 3"]] = list(faces.images)
+    pictures: Sequence[UInt8[ndarray, "_ _ 3"]] = list(faces.images)
     if source.degradation is not None:
         drawn = [
             source.degradation.draw(np.random.default_rng([source.seed, source.first_identity, i]))
@@ -82,7 +82,7 @@ def unrecognizable_inputs(
 
 
 def make_unrecognizable(
-    pictures: Sequence[UInt8[ndarray, "h w 3"]], config: UnrecognizableConfig
+    pictures: Sequence[UInt8[ndarray, "_ _ 3"]], config: UnrecognizableConfig
 ) -> list[UInt8[ndarray, "_ _ 3"]]:
     """Destroy pictures by the severe degradation of `config`, seeded per picture."""
     return [

@@ -39,7 +39,7 @@ def teacher_embeddings(
         raise VlrfaceError(
             f"{places.data / source.folder}: no aligned picture for {len(missing)} crops, first {missing[0]}"
         )
-    teacher = Recognizer(build_backbone(config, places.data)).eval().to(memory_format=torch.channels_last)
+    teacher = Recognizer(build_backbone(config, places.data)).eval()
     key = hashlib.sha256(f"{fingerprint(teacher.state_dict())} {pictures.fingerprint()} 1".encode()).hexdigest()[:24]
     path = places.cache / f"teacher-{key}.npy"
     embeddings = _cached(path, len(pictures), teacher.embedding_dim)

@@ -155,7 +155,8 @@ def summary(report: Report) -> str:
         refused = figures.get("rank1@reject=0.3")
         if refused is not None:
             change = "raises" if refused.value > figures["rank1"].value else "brings"
-            parts.append(f"Refusing the {threshold('0.3')} least recognizable {change} this to {percent(refused.value)}.")
+            share = threshold("0.3")
+            parts.append(f"Refusing the {share} least recognizable {change} this to {percent(refused.value)}.")
     if not parts:
         parts = [_sentence(name, estimate) for name, estimate in list(figures.items())[:2]]
     return " ".join(parts)
