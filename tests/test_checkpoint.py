@@ -50,6 +50,22 @@ def test_a_failed_writing_leaves_the_old_checkpoint(tmp_path, monkeypatch):
     assert [each.name for each in tmp_path.iterdir()] == ["x.safetensors"]
 
 
+def test_what_safetensors_cannot_write_names_the_file_and_leaves_the_old_one(tmp_path):
+    """A real failure: a limit on the size of files, as a full disk or a quota gives it."""
+    resource = pytest.importorskip("resource")
+    path = tmp_path / "x.safetensors"
+    Checkpoint({"a": torch.ones(2)}, {"step": 1}).save(path)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(OSError, match=r"cannot write .*x\.safetensors.*nothing was lost"):
+            Checkpoint({"a": torch.zeros(1000)}, {"step": 2}).save(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert Checkpoint.load(path).card == {"step": 1}
+    assert [each.name for each in tmp_path.iterdir()] == ["x.safetensors"]
+
+
 def test_fingerprint_sees_values_names_and_shapes():
     base = {"a": torch.arange(4.0), "b": torch.zeros(2)}
     same = {"b": torch.zeros(2), "a": torch.from_numpy(np.arange(4, dtype=np.float32))}

@@ -1,10 +1,12 @@
 """The command line as a person meets it: help, errors, exit codes."""
 
 import os
+import signal
 import statistics
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -58,6 +60,24 @@ def test_help_is_quick():
 
     # The promise is 0.3 s; twice that is allowed here, where other tests share the machine.
     assert statistics.median(once() for _ in range(5)) < 0.6
+
+
+def test_ctrl_c_ends_with_130_and_a_saved_run(tmp_path):
+    recipe = Path(__file__).parents[1] / "recipes" / "demo.py"
+    run = subprocess.Popen(
+        [sys.executable, "-m", "vlrface", "train", str(recipe), "--out", "run", "--quiet",
+         "--set", "data.validation.identities=390"],
+        cwd=tmp_path, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    log = tmp_path / "run" / "log.jsonl"
+    until = time.monotonic() + 120
+    while not (log.is_file() and log.stat().st_size) and run.poll() is None and time.monotonic() < until:
+        time.sleep(0.2)
+    run.send_signal(signal.SIGINT)
+    _, said = run.communicate(timeout=60)
+    assert run.returncode == 130, said
+    assert "Run the same command again to go on" in said
+    assert (tmp_path / "run" / "last.safetensors").is_file()
 
 
 @pytest.mark.parametrize(

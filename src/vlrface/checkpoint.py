@@ -2,10 +2,15 @@
 
 Two kinds are written by training, both atomically:
 
-- `best.safetensors`: the weights that serve, the card (resolved configuration, calibration, statistics, figures);
-- `last.safetensors`: besides, all that a resumed run needs (prototypes, optimiser, averaged weights, random state).
+- `best.safetensors`: the weights that serve, "recognizer.*", and the card (resolved configuration, calibration,
+  statistics of the unrecognizable faces, figures);
+- `last.safetensors`: all that a resumed run needs: the weights being trained, "recognizer.*", prototypes and optimiser;
+  no random state, because batches and dropout depend on the seed and the step alone. The weights that serve are
+  "averaged.module.*" if the run averages, else "recognizer.*"; statistics and calibration are those of the last
+  validation, absent before the first.
 """
 
+import errno
 import hashlib
 import json
 from collections.abc import Mapping
@@ -29,7 +34,8 @@ class Checkpoint:
 
     Attributes:
         tensors: for example "recognizer.backbone.conv.weight"; `group` gives those of one prefix.
-        card: JSON values; training writes "version", "config", "step", "calibration", "statistics", "figures".
+        card: JSON values; training writes "version", "config", "data_fingerprint", "threads", "step", "figures",
+            "fingerprint", "statistics", "calibration" and more.
     """
 
     tensors: Mapping[str, Tensor]
@@ -41,10 +47,17 @@ class Checkpoint:
         return {name.removeprefix(start): tensor for name, tensor in self.tensors.items() if name.startswith(start)}
 
     def save(self, path: Path) -> None:
-        """Write the file atomically: a reader sees the old checkpoint or the new one."""
+        """Write the file atomically: a reader sees the old checkpoint or the new one.
+
+        Raises:
+            OSError: it cannot be written; the message names `path`, and the old checkpoint is as it was.
+        """
         tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in self.tensors.items()}
         with written_atomically(path) as temporary:
-            save_file(tensors, temporary, metadata={_CARD_KEY: json.dumps(dict(self.card))})
+            try:
+                save_file(tensors, temporary, metadata={_CARD_KEY: json.dumps(dict(self.card))})
+            except SafetensorError as error:  # how safetensors reports a full disk; no OSError
+                raise OSError(errno.EIO, str(error)) from error
 
     @classmethod
     def load(cls, path: Path) -> "Checkpoint":

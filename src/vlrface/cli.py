@@ -41,7 +41,7 @@ def train(
         data: Folder to which the recipe's paths are relative.
         cache: Folder for decoded crops; may be deleted at any time.
         seed: Another seed than the recipe's.
-        set: Replace fields of the recipe, e.g. --set training.epochs=3 objective.diversion=0.
+        set: Replace fields of the recipe, e.g. --set training.epochs=3 objective.weights.diversion=0.
         quiet: No progress bars.
     """
     from vlrface.experiment.training import run_training
@@ -73,7 +73,7 @@ def encode(
         allow_missing: Count pictures that the lists name and the disk lacks as misses, instead of stopping.
         quiet: No progress bars.
     """
-    from vlrface.experiment.benchmark import encode_folder
+    from vlrface.experiment.encoding import encode_folder
 
     encode_folder(
         checkpoint, data, output, layout, flip=flip, batch_size=batch_size, allow_missing=allow_missing,
@@ -174,6 +174,7 @@ def main() -> None:
 
 def _explain(error: Exception) -> int:
     """Print an expected error; raise any other again."""
+    from vlrface.data.batches import SampleError
     from vlrface.types import VlrfaceError
 
     if type(error).__name__ == "TrainingInterruptedError":
@@ -182,7 +183,7 @@ def _explain(error: Exception) -> int:
     if isinstance(error, ModuleNotFoundError) and error.name in _EXTRAS:
         print(f'error: this command needs {error.name}: pip install "vlrface[{_EXTRAS[error.name]}]"', file=sys.stderr)
         return 1
-    if isinstance(error, VlrfaceError | OSError):
+    if isinstance(error, VlrfaceError | OSError | SampleError):
         print(f"error: {error}", file=sys.stderr)
         return 1
     raise error

@@ -1,6 +1,6 @@
 """Crops → `Faces`: the only bridge from the network to numpy."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -55,15 +55,17 @@ def encode(
         np.arange(start, min(start + batch_size, len(manifest))) for start in range(0, len(manifest), batch_size)
     ]
 
-    def load(rows: Int[ndarray, " b"]) -> _Loaded:
+    def load(rows: ndarray) -> _Loaded:
         return _load(recognizer, manifest, rows, checked)
 
     parts: list[tuple[ndarray, ndarray]] = []
-    loaded: list[_Loaded] = []
+    sizes: list[ndarray] = []
+    failures: list[str] = []
     with tqdm(total=len(manifest), unit="img", desc="encode", disable=not progress) as bar:
         for each in _ahead(load, batches):
             parts.append(_embed(recognizer, each.images, np.array(each.failures) == "", flip))
-            loaded.append(_Loaded(each.images[:0], each.sizes, each.failures))
+            sizes.append(each.sizes)
+            failures += each.failures
             bar.update(len(each.sizes))
     return Faces(
         embeddings=np.concatenate([p[0] for p in parts]),
@@ -71,8 +73,8 @@ def encode(
         identities=manifest.identities.astype(np.int64),
         roles=manifest.splits.astype(np.str_),
         names=np.asarray(manifest.sources, np.str_),
-        sizes=np.concatenate([each.sizes for each in loaded]).astype(np.int32),
-        failures=np.array([reason for each in loaded for reason in each.failures], np.str_),
+        sizes=np.concatenate(sizes),
+        failures=np.array(failures, np.str_),
         meta={**(meta or {}), "flip": flip},
     )
 
@@ -110,7 +112,8 @@ def encode_crops(
     )
 
 
-def _ahead(load: Any, batches: list[Int[ndarray, " b"]]) -> Iterator[_Loaded]:
+def _ahead(load: Callable[[ndarray], _Loaded], batches: Sequence[ndarray]) -> Iterator[_Loaded]:
+    """Load each batch while the one before is used."""
     with ThreadPoolExecutor(1) as pool:
         coming = None
         for rows in batches:

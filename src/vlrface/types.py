@@ -24,6 +24,9 @@ DISTRACTOR_IDENTITY: Final = -100
 UNKNOWN_IDENTITY: Final = -1
 """Identity of a face whose person is not known."""
 
+UNRECOGNIZABLE_ROLE: Final = "unrecognizable"
+"""Role of faces made so that nobody can recognise them; shown in a report, counted in no figure."""
+
 
 class VlrfaceError(ValueError):
     """Input that cannot be used. The message names the file or value and what to do; shown without a traceback."""

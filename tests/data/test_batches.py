@@ -322,6 +322,44 @@ def test_workers_end_when_the_trainer_is_killed(tmp_path: Path) -> None:
         time.sleep(0.05)
 
 
+STOPPED = """
+import multiprocessing, os, signal, sys
+sys.path.insert(0, sys.argv[1])
+from test_batches import SIDE, Batches, _part
+if __name__ == "__main__":
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, frame: print(signal.Signals(number).name, flush=True))
+    batches = Batches([_part(200)], 2, SIDE, SIDE, seed=0, workers=2)
+    for epoch in range(2):  # the second starts its workers from the same server
+        for step, _ in enumerate(batches.epoch(epoch)):
+            if step == 0:
+                os.killpg(0, signal.SIGTERM if epoch == 0 else signal.SIGINT)
+    print("whole", multiprocessing.active_children())
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs process groups")
+def test_a_signal_to_the_whole_group_stops_no_worker(tmp_path: Path) -> None:
+    script = tmp_path / "trainer.py"
+    script.write_text(STOPPED)
+    command = [sys.executable, script, Path(__file__).parent]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=60, check=False, start_new_session=True
+    )
+    assert done.stdout.splitlines() == ["SIGTERM", "SIGINT", "whole []"], done.stderr
+    assert done.returncode == 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
+def test_a_dead_worker_ends_the_others_though_they_ignore_sigterm() -> None:
+    batches = Batches([_part(200)], 2, SIDE, SIDE, seed=0, workers=2)
+    with pytest.raises(VlrfaceError, match="a worker process died"):
+        for _ in batches.epoch(0):
+            os.kill(min(child.pid for child in multiprocessing.active_children() if child.pid), signal.SIGKILL)
+            time.sleep(0.2)
+    assert multiprocessing.active_children() == []
+
+
 def test_lost_cache_reaches_the_caller(tmp_path: Path, picture: Callable[..., Path]) -> None:
     picture(tmp_path / "faces/1.png")
     crops = cached_crops(read_images([tmp_path / "faces"]), tmp_path / "cache", progress=False)

@@ -61,7 +61,13 @@ def test_fields_are_replaced_by_dotted_names():
     [
         ("training.epoch=5", "no field 'epoch'; there is epochs"),
         ("training.epochs", "write NAME=VALUE"),
-        ("training.epochs=many", "'many' is no int"),
+        ("training.epochs=many", "'many' is not int"),
+        ("training.epochs=null", "None is not int"),
+        ("training.clip_norm=abc", "'abc' is not float"),
+        ("training.optimizer=adam", "not one of sgd, adamw"),
+        ("training.schedule=null", "None is not Schedule"),
+        ("model.serve=fast", "not one of plain, attended"),
+        ("training.schedule.milestones=[1, true]", "is not tuple"),
         ("training.epochs.x=1", "nothing below it"),
         ("training.epochs=0", "at least 1"),
     ],
@@ -97,6 +103,9 @@ def test_a_file_that_is_no_recipe_is_explained(tmp_path):
         load_recipe(path)
     with pytest.raises(VlrfaceError, match="no such recipe"):
         load_recipe(tmp_path / "other.py")
+    path.write_text("x = 1\nexperiment = Experiment()\n")
+    with pytest.raises(VlrfaceError, match=r"recipe\.py, line 2: NameError"):
+        load_recipe(path)
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)

@@ -17,6 +17,11 @@ from . import made
     [
         ("edc", "Errors left after refusing the hardest", "reject"),
         ("edc@fmr=0.001", "Errors left after refusing the hardest (FMR 0.1\u202f%)", "reject"),
+        (
+            "edc@fmr=0.01,mode=images",
+            "Errors left after refusing the hardest (FMR 1\u202f%, whole pictures refused)",
+            "reject",
+        ),
         ("cmc/dev", "Found within the first answers (dev)", "recognition"),
         ("tpir20@fpir", "Finding known people among strangers (20@fpir)", "recognition"),
         ("rank1@reject", "Rank-1 after refusing the hardest", "reject"),
@@ -52,7 +57,7 @@ def test_given_bounds_are_taken() -> None:
 
 
 def test_a_single_line_needs_no_legend() -> None:
-    drawing = line_figure([made.curve()], SUBJECTS["rank1_after_reject"], ident="f")
+    drawing = line_figure([made.curve()], SUBJECTS["rank1_reject"], ident="f")
     assert drawing is not None
     assert drawing.legend == ()
 

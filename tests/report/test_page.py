@@ -139,6 +139,88 @@ def test_the_page_says_the_counts_the_time_and_the_configuration(page: made.Page
         assert words in text
 
 
+_PROVENANCE: dict[str, object] = {
+    "seconds": 12.0,
+    "training_seconds": 7500.0,
+    "data": "lfw-vlr/tinyface",
+    "seed": 5,
+    "resamples": 1000,
+    "found": {"gallery": 689, "probe_without_mate": 7},
+    "published": {"gallery": 4443, "probe": 3728},
+    "left_out": ["error versus reject at FMR 0.001: too few", "pauc@fmr=0.01,reject=0.95: no pair"],
+    "environment": {"machine": "Linux x86_64, 2 cores", "threads": 2, "torch": "2.13.0"},
+    "faces": {
+        "experiment": "lfw_vlr",
+        "seed": 3,
+        "fingerprint": "abc123",
+        "step": 1200,
+        "crops": "as given, unaligned",
+        "data": "lfw-vlr/tinyface",
+        "flip": True,
+        "calibration": {"slope": 2.5},
+        "statistics": None,
+    },
+    "config": {"tau": 3.0},
+    "chance_rank1": 0.0021,
+    "flag": False,
+    "nothing": None,
+}
+
+
+def _row(name: str, *cells: str) -> str:
+    return f'<tr><th scope="row">{name}</th>' + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
+
+
+def test_how_it_was_made_names_data_times_machine_and_seeds() -> None:
+    text = render_report(made.report(counts={}, context=_PROVENANCE)).replace("\u202f", " ")
+    facts = re.findall(r"<div><dt>(.*?)</dt><dd>(.*?)</dd></div>", text)
+    assert facts == [
+        ("data set", "lfw-vlr/tinyface"),
+        ("crops", "as given, unaligned"),
+        ("flip fusion", "yes"),
+        ("experiment", "lfw_vlr"),
+        ("training time", "2 h 5 min"),
+        ("evaluation time", "12 s"),
+        ("machine", "Linux x86_64, 2 cores"),
+        ("threads", "2"),
+        ("seed of the training", "3"),
+        ("seed of the bootstrap", "5"),
+        ("resamples of the bootstrap", "1000"),
+        ("training step of the checkpoint", "1200"),
+        ("fingerprint of the checkpoint", "abc123"),
+        ("Rank-1 by chance", "0.2 %"),
+        ("flag", "no"),
+    ]
+
+
+def test_found_counts_stand_beside_published_ones() -> None:
+    text = render_report(made.report(context=_PROVENANCE))
+    assert _row("gallery", "689", "4,443") in text
+    assert _row("probe without mate", "7", "–") in text
+    assert _row("probe", "–", "3,728") in text
+
+
+def test_what_was_not_computed_is_a_list_and_the_rest_is_folded() -> None:
+    text = render_report(made.report(context=_PROVENANCE)).replace("\u202f", " ")
+    missing = text[text.index("<h3>Not computed</h3>") :]
+    assert re.findall(r"<li>(.*?)</li>", missing) == [
+        "error versus reject at FMR 0.001: too few",
+        "Area under error versus reject, FMR 1 %, up to 95 % of pairs refused: no pair",
+    ]
+    assert re.findall(r"<summary>(.*?)</summary>", text) == [
+        "Environment",
+        "Encoded faces and their model",
+        "Configuration",
+    ]
+
+
+def test_faces_may_be_a_sentence_and_empty_lists_are_left_out() -> None:
+    text = render_report(made.report(counts={}, context={"faces": "built-in", "left_out": [], "found": {}}))
+    assert "<div><dt>faces</dt><dd>built-in</dd></div>" in text
+    assert "Not computed" not in text
+    assert "Found and published" not in text
+
+
 def test_the_same_values_give_the_same_bytes(full: str) -> None:
     again = render_report(
         made.report(),

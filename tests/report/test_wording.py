@@ -83,6 +83,18 @@ def test_duration(seconds: float, text: str) -> None:
         ("auc", "Area under the ROC", "number"),
         ("pauc_0.3", "pauc 0.3", "number"),
         ("spearman_size", "spearman size", "number"),
+        ("chance_rank1", "Rank-1 by chance", "share"),
+        ("rank1_gain@reject=0.3", "Gain of rank-1 without the hardest 30 %", "gain"),
+        ("pauc@fmr=0.01", "Area under error versus reject, FMR 1 %, up to 30 % of pairs refused", "number"),
+        (
+            "normalised_pauc@fmr=0.01,reject=0.2,mode=images",
+            "Relative area under error versus reject, FMR 1 %, up to 20 % of pictures refused",
+            "number",
+        ),
+        ("recognizability@size=12-16", "Recognizability at 12–15 px", "number"),
+        ("recognizability@size=32+", "Recognizability at 32 px and more", "number"),
+        ("index~size", "Rank correlation of index and size", "number"),
+        ("spearman_recognizability_size", "Rank correlation of recognizability and size", "number"),
     ],
 )
 def test_names_of_figures(name: str, label: str, unit: str) -> None:
@@ -95,6 +107,8 @@ def test_no_name_is_an_error(name: str) -> None:
     wording.meaning(name)
     wording.operating_point(name)
     wording.threshold(name)
+    wording.count_name(name)
+    wording.left_out(name)
 
 
 def test_families() -> None:
@@ -107,7 +121,63 @@ def test_families() -> None:
     assert family("rank1_distance_1") != family("rank1_distance_2")
 
 
+def test_areas_do_not_hide_the_gain_behind_one_card() -> None:
+    def family(name: str) -> str:
+        return wording.meaning(name).family
+
+    assert family("pauc@fmr=0.01") == family("pauc@fmr=0.01,reject=0.2")
+    assert family("pauc@fmr=0.01,reject=0.2") != family("rank1@reject=0.3")
+
+
+def test_the_sentence_of_an_area_says_what_no_use_looks_like() -> None:
+    assert "refusing at random gives 0.3" in wording.meaning("normalised_pauc@fmr=0.01").sentence
+    assert "refusing at random gives 0.95" in wording.meaning("normalised_pauc@fmr=0.001,reject=0.95").sentence
+
+
+@pytest.mark.parametrize(
+    ("gain", "text"),
+    [
+        (0.0421, "+4.2 points"),
+        (-0.021, "-2.1 points"),
+        (0.0, "0.0 points"),
+        (-0.0, "0.0 points"),
+        (0.0004, "+0.04 points"),
+        (-0.00001, "-0.001 points"),
+        (math.nan, "–"),
+    ],
+)
+def test_a_gain_is_a_signed_difference_in_points(gain: float, text: str) -> None:
+    assert wording.points(gain).replace("\u202f", " ") == text
+
+
+@given(st.floats(-1, 1))
+def test_a_gain_never_shows_the_wrong_sign(gain: float) -> None:
+    text = wording.points(gain).removesuffix("\u202fpoints")
+    assert math.isclose(float(text), 100 * gain, abs_tol=0.051)
+    assert text.startswith("+") == (gain > 0 or text == "+0.000")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("probe_without_mate", "probe without mate"),
+        ("accepted_impostors@far=0.001", "accepted impostors at FAR 0.1 %"),
+        ("faces@size=12-16", "faces of 12–15 px"),
+        ("faces@size=32+", "faces of 32 px and more"),
+    ],
+)
+def test_names_of_counts(name: str, text: str) -> None:
+    assert wording.count_name(name).replace("\u202f", " ") == text
+
+
+def test_what_was_left_out_is_named_in_words() -> None:
+    said = wording.left_out("pauc@fmr=0.01,reject=0.95: no genuine pair is left at 0.95 rejected")
+    assert said.startswith("Area under error versus reject, FMR 1\u202f%, up to 95\u202f% of pairs refused: no genuine")
+    assert wording.left_out("verdicts: the faces carry no calibration") == "verdicts: the faces carry no calibration"
+
+
 def test_intervals() -> None:
+    assert wording.interval_text(Estimate(0.042, 0.031, -0.004), "gain") == "+3.1 – -0.4\u202fpoints"
     assert wording.interval_text(Estimate(0.3), "share") == ""
     assert wording.interval_text(Estimate(0.3, 0.2, 0.4), "share") == "20.0 – 40.0\u202f%"
     assert wording.interval_text(Estimate(0.3, 0.2, 0.4), "number") == "0.200 – 0.400"

@@ -1,5 +1,7 @@
 import json
 
+import pytest
+
 from vlrface.train.journal import LOG_NAME, Journal, read_log, training_curves
 
 
@@ -14,6 +16,19 @@ def test_a_resumed_journal_drops_what_came_after_its_step(tmp_path):
         (4, 4.0),
         (6, 60.0),
     ]
+
+
+@pytest.mark.parametrize(("validated", "kept"), [(True, [2, 4, 4]), (False, [2, 4])])
+def test_a_validation_that_will_be_made_again_is_dropped(tmp_path, validated, kept):
+    with Journal(tmp_path, start_step=0, steps=10, batch_size=2, progress=False) as journal:
+        journal.write(2, {"validation/rank1": 0.1})
+        journal.write(4, {"loss/recognition": 1.0})
+        journal.write(4, {"validation/rank1": 0.2})
+    with Journal(tmp_path, start_step=4, steps=10, batch_size=2, progress=False, validated=validated):
+        pass
+    lines = read_log(tmp_path / LOG_NAME)
+    assert [line["step"] for line in lines] == kept
+    assert "loss/recognition" in lines[1]
 
 
 def test_a_line_cut_short_by_a_kill_is_left_out(tmp_path):

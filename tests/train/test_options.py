@@ -47,7 +47,44 @@ def test_a_schedule_out_of_range_is_refused(values):
         Schedule(**values)
 
 
-@pytest.mark.parametrize("values", [{"epochs": 0}, {"epochs": 1, "average_decay": 1.0}, {"epochs": 1, "save_every": 0}])
+@pytest.mark.parametrize(
+    ("values", "name", "value"),
+    [
+        (Schedule(), "kind", "cosin"),
+        (TrainingOptions(epochs=1), "optimizer", "Adam"),
+        (TrainingOptions(epochs=1), "precision", "fp16"),
+    ],
+)
+def test_a_misspelt_choice_is_refused(values, name, value):
+    # In tests the annotations are enforced before the class sees the value; in use they are not.
+    object.__setattr__(values, name, value)
+    with pytest.raises(VlrfaceError, match=rf"{name} must be one of '.*'; it is '{value}'"):
+        values.__post_init__()
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"epochs": 0},
+        {"save_every": 0},
+        {"average_decay": 1.0},
+        {"trunk_rate": 0.0},
+        {"heads_rate": -0.1},
+        {"prototypes_rate": math.inf},
+        {"trunk_rate": math.nan},
+        {"momentum": 1.0},
+        {"weight_decay": -1e-4},
+        {"clip_norm": 0.0},
+        {"threads": 0},
+        {"workers": -1},
+    ],
+)
 def test_options_out_of_range_are_refused(values):
-    with pytest.raises(VlrfaceError, match="must"):
-        TrainingOptions(**values)
+    (name,) = values
+    with pytest.raises(VlrfaceError, match=rf"training\.{name} must .*; it is "):
+        TrainingOptions(**{"epochs": 1, **values})
+
+
+def test_the_edges_of_the_ranges_are_allowed():
+    options = TrainingOptions(epochs=1, momentum=0.0, weight_decay=0.0, clip_norm=0.1, threads=1, workers=0)
+    assert options.clip_norm == 0.1

@@ -4,7 +4,8 @@ Everything random about a sample comes from (seed, epoch, position in the epoch)
 number of workers, and a run that goes on in the middle of an epoch sees what an undisturbed one sees.
 
 Workers are plain processes of the standard library, started from a fork server: no torch in them (importing it takes
-seconds), and nothing inherited from a process whose thread pools may be running.
+seconds), and nothing inherited from a process whose thread pools may be running. Ctrl-C and SIGTERM, which reach a
+whole group of processes, do not touch them nor the server: the trainer decides when they end.
 """
 
 import functools
@@ -12,12 +13,14 @@ import multiprocessing
 import os
 import pickle
 import signal
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
 from multiprocessing.context import BaseContext
 from typing import Final
@@ -37,6 +40,7 @@ It must not write to the crop. Its last step frames, see `vlrface.images.framing
 must be picklable: a function at the top level of a module, or an object of a class there.
 """
 
+_GROUP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 _AHEAD: Final = 2  # finished or running batches per worker that the trainer has not asked for yet
 _ORDER_STREAM: Final = 1  # the word of the Philox counter that tells the order of an epoch from its samples
 
@@ -266,13 +270,36 @@ def _from_workers(recipe: _Recipe, tasks: Iterator[_Task], workers: int) -> Iter
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _context() -> BaseContext:
-    if "forkserver" not in multiprocessing.get_all_start_methods():
+if sys.platform == "win32":
+
+    def _context() -> BaseContext:
         return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    # Imported once by the server, so that a worker starts in 20 ms instead of 200; no effect on a server that runs.
-    context.set_forkserver_preload(["__main__", __name__])
-    return context
+
+else:
+    from multiprocessing import forkserver
+    from multiprocessing.context import ForkServerContext, ForkServerProcess
+
+    class _Worker(ForkServerProcess):
+        def terminate(self) -> None:
+            # A pool that lost one worker terminates the others and waits for them, and they ignore SIGTERM.
+            self.kill()
+
+    class _Context(ForkServerContext):
+        Process = _Worker
+
+    def _context() -> BaseContext:
+        context = _Context()
+        # Imported once by the server, so that a worker starts in 20 ms instead of 200; no effect on one that runs.
+        context.set_forkserver_preload(["__main__", __name__])
+        # The server inherits the blocked signals, and a worker from it, before `_adopt` can ignore them. If the server
+        # died, its workers would count as dead. (The tracker starts first, because starting it unblocks both.)
+        resource_tracker.ensure_running()
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, _GROUP_SIGNALS)
+        try:
+            forkserver.ensure_running()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        return context
 
 
 # From here on: what runs in a worker process.
@@ -284,8 +311,9 @@ def _adopt(payload: bytes) -> None:
     global _payload
     # Read at the first task, not here, so that an error of unpickling reaches the caller like any other.
     _payload = payload
-    # Ctrl-C goes to the whole process group; the trainer decides when workers end.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Both may go to the whole group of processes; the trainer decides when workers end.
+    for number in _GROUP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
     cv2.setNumThreads(1)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 

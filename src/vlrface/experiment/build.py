@@ -1,21 +1,22 @@
 """From an experiment's configuration to the built objects that training takes."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import UInt8
 from numpy import ndarray
 from torch import Tensor
 
 from vlrface.calibrate import calibrate
 from vlrface.data.batches import Batches, Part
-from vlrface.data.cache import Crops
-from vlrface.data.manifest import Manifest, hold_out
+from vlrface.data.manifest import hold_out
 from vlrface.encode import encode_crops
-from vlrface.experiment.config import Experiment, PartConfig, Source
+from vlrface.experiment.check import check, predicts
+from vlrface.experiment.config import Experiment, Source
 from vlrface.experiment.network import build_recognizer
-from vlrface.experiment.sources import Places, load_source, unrecognizable_inputs
+from vlrface.experiment.sources import Loaded, Places, load_source, unrecognizable_inputs
 from vlrface.experiment.teacher import class_means, teacher_embeddings
 from vlrface.losses.heads import ArcFace
 from vlrface.losses.objective import MethodObjective
@@ -28,41 +29,66 @@ from vlrface.types import VlrfaceError
 
 
 def build(experiment: Experiment, places: Places) -> Ingredients:
-    """Everything that `vlrface.train.train` needs."""
+    """Everything that `vlrface.train.train` needs.
+
+    Raises:
+        VlrfaceError: settings contradict each other, or the data lack what they ask for.
+    """
+    check(experiment)
     config = experiment.data
     side = experiment.model.backbone.size
     loaded = {source: load_source(source, places) for source in _sources(experiment)}
-    held_manifest, _ = loaded[config.validation.source]
-    _, held = hold_out(held_manifest, config.validation.identities, seed=config.validation.seed)
-    held_identities = np.unique(held.identities)
-    trained_identities = np.setdiff1d(
-        np.unique(np.concatenate([loaded[part.source][0].identities for part in config.parts])), held_identities
-    )
+    people = held_and_trained(experiment, loaded)
     parts: list[Part] = []
     teachers: list[Tensor | None] = []
     for part in config.parts:
-        manifest, crops = loaded[part.source]
-        rows = np.flatnonzero(np.isin(manifest.identities, trained_identities) & (crops.failures == ""))
-        labels = np.searchsorted(trained_identities, manifest.identities[rows])
-        parts.append(Part(crops.rows(rows), labels.astype(np.int64), part.transform, copies=part.copies))
-        teachers.append(_taught(experiment, part, manifest.rows(rows), places))
+        source = loaded[part.source]
+        source = source.rows(source.usable(people.trained))
+        labels = np.searchsorted(people.trained, source.people)
+        parts.append(Part(source.crops, labels.astype(np.int64), part.transform, copies=part.copies))
+        taught = part.teacher is not None and experiment.teacher is not None
+        teachers.append(teacher_embeddings(experiment, part, source.manifest, places) if taught else None)
     options = experiment.training
     batches = Batches(parts, options.batch_size, side, side, seed=experiment.seed, workers=options.workers)
     recognizer = build_recognizer(experiment.model, places.data, experiment.seed)
+    unrecognizable = None
+    if config.unrecognizable is not None:
+        source = loaded[config.unrecognizable.source]
+        unrecognizable = unrecognizable_inputs(config.unrecognizable, source, people.trained, recognizer)
     return Ingredients(
         recognizer=recognizer,
-        objective=_objective(experiment, recognizer.embedding_dim, len(trained_identities), parts, teachers),
+        objective=_objective(experiment, recognizer.embedding_dim, len(people.trained), parts, teachers),
         batches=batches,
         teachers=tuple(teachers),
-        unrecognizable=unrecognizable_inputs(config.unrecognizable, held_identities, loaded, recognizer),
-        validate=_validator(*loaded[config.validation.source], held_identities),
+        unrecognizable=unrecognizable,
+        validate=validator(loaded[config.validation.source], people.held, unrecognizable, predicts(experiment)),
     )
 
 
-def _taught(experiment: Experiment, part: PartConfig, manifest: Manifest, places: Places) -> Tensor | None:
-    if part.teacher is None or experiment.teacher is None:
-        return None
-    return teacher_embeddings(experiment.teacher, part.teacher, manifest, places)
+@dataclass(frozen=True, eq=False)
+class People:
+    """Who is held out, and who is trained on; both sorted, nobody in both."""
+
+    held: ndarray
+    trained: ndarray
+
+
+def held_and_trained(experiment: Experiment, loaded: Mapping[Source, Loaded]) -> People:
+    """Hold people out of the validation source, and so out of every part.
+
+    Raises:
+        VlrfaceError: fewer than two people are left.
+    """
+    config = experiment.data
+    source = loaded[config.validation.source]
+    _, held_manifest = hold_out(source.manifest, config.validation.identities, seed=config.validation.seed)
+    held = np.unique(source.people[np.isin(source.manifest.identities, held_manifest.identities)])
+    everybody = [loaded[part.source] for part in config.parts]
+    usable = np.concatenate([each.people[each.crops.failures == ""] for each in everybody])
+    trained = np.setdiff1d(usable, held)
+    if len(trained) < 2:
+        raise VlrfaceError(f"{len(trained)} people are left to train on: lower data.validation.identities")
+    return People(held, trained)
 
 
 def _objective(
@@ -86,30 +112,36 @@ def _objective(
 def _sources(experiment: Experiment) -> list[Source]:
     config = experiment.data
     sources: list[Source] = [part.source for part in config.parts]
-    if config.validation.source not in sources:
-        raise VlrfaceError("data.validation.source must be the source of a part: its identities are held out there")
     if config.unrecognizable is not None:
         sources.append(config.unrecognizable.source)
     return list(dict.fromkeys(sources))
 
 
-def _validator(
-    manifest: Manifest, crops: Crops, held: Int[ndarray, " i"]
+def validator(
+    source: Loaded, held: ndarray, unrecognizable: UInt8[Tensor, "m h w 3"] | None, predicts: bool
 ) -> Callable[[Recognizer, UnrecognizableStatistics | None], Validation]:
-    """Leave-one-out retrieval among the held-out crops, and the calibration that follows from it."""
-    rows = np.flatnonzero(np.isin(manifest.identities, held) & (crops.failures == ""))
-    manifest, crops = manifest.rows(rows), crops.rows(rows)
+    """Leave-one-out retrieval among the held-out crops, and the calibration that follows from it.
+
+    Args:
+        source: the crops.
+        held: people who are held out.
+        unrecognizable: inputs of unrecognizable faces, for the calibration.
+        predicts: whether the recognizability index is trained; otherwise nothing is calibrated.
+    """
+    source = source.rows(source.usable(held))
 
     def validate(recognizer: Recognizer, statistics: UnrecognizableStatistics | None) -> Validation:
-        faces = encode_crops(recognizer, crops, manifest, flip=True)
+        del statistics  # of single crops in training precision; faces in use are flip-fused, so they are measured so
+        faces = encode_crops(recognizer, source.crops, source.manifest, flip=True)
         ranks = leave_one_out_ranks(faces.embeddings, faces.identities)
         found = ranks.rows(ranks.mates > 0)
         precision = mean_average_precision(found)
         figures = {"rank1": rank_k(found, 1), "mAP": precision}
         card: dict[str, Any] = {}
-        if recognizer.regression is not None and statistics is not None:
+        if predicts and unrecognizable is not None:
+            _, lost = recognizer.embed_crops(unrecognizable.numpy(), flip=True)
             calibration = calibrate(
-                faces, unrecognizable_mean=statistics.mean, unrecognizable_deviation=statistics.deviation
+                faces, unrecognizable_mean=float(lost.mean()), unrecognizable_deviation=float(lost.std())
             )
             card["calibration"] = calibration.to_json()
             index = faces.recognizability.astype(np.float64)

@@ -3,11 +3,13 @@
 import dataclasses
 import json
 import runpy
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import Any, Literal, TypeVar, cast
+from types import UnionType
+from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from vlrface.images.augment import Chain
 from vlrface.images.degrade import UNRECOGNIZABLE, DegradationRange
@@ -70,6 +72,10 @@ class ModelConfig:
     dropout: float = 0.2
     serve: Literal["plain", "attended"] = "plain"
 
+    def __post_init__(self) -> None:
+        if self.serve not in ("plain", "attended"):
+            raise VlrfaceError(f"model.serve is {self.serve!r}: give plain or attended")
+
 
 @dataclass(frozen=True)
 class ArcFaceConfig:
@@ -109,7 +115,7 @@ class ObjectiveConfig:
 
 @dataclass(frozen=True)
 class FolderSource:
-    """Identity folders `<id>/*.jpg`, relative to the data folder. Equal ids in two sources are one person."""
+    """Identity folders `<id>/*.jpg`, relative to the data folder. Equal folder names in two sources are one person."""
 
     folder: str
 
@@ -219,11 +225,18 @@ def load_recipe(path: Path) -> Experiment:
     """Run a recipe file and take its `experiment`.
 
     Raises:
-        VlrfaceError: there is no such file, or it makes no `Experiment` named `experiment`.
+        VlrfaceError: there is no such file, it fails, or it makes no `Experiment` named `experiment`.
     """
     if not path.is_file():
         raise VlrfaceError(f"{path}: no such recipe. The shipped ones are in recipes/")
-    found = runpy.run_path(str(path)).get("experiment")
+    try:
+        found = runpy.run_path(str(path)).get("experiment")
+    except VlrfaceError as error:
+        raise VlrfaceError(f"{path}: {error}") from error
+    except Exception as error:
+        lines = [each.lineno for each in traceback.extract_tb(error.__traceback__) if each.filename == str(path)]
+        where = f"{path}, line {lines[-1]}" if lines else str(path)
+        raise VlrfaceError(f"{where}: {type(error).__name__}: {error}") from error
     if not isinstance(found, Experiment):
         raise VlrfaceError(f"{path}: a recipe must define `experiment = Experiment(...)`")
     return found
@@ -254,18 +267,36 @@ def _replaced(config: Any, names: list[str], value: Any, whole: str) -> Any:
     known = [f.name for f in dataclasses.fields(config)] if dataclasses.is_dataclass(config) else []
     if names[0] not in known:
         raise VlrfaceError(f"--set {whole}: no field {names[0]!r}; there is {', '.join(known) or 'nothing below it'}")
-    present = getattr(config, names[0])
     if len(names) > 1:
-        new = _replaced(present, names[1:], value, whole)
-    elif isinstance(present, float) and type(value) is int:
-        new = float(value)
-    elif isinstance(present, tuple) and isinstance(value, list):
-        new = tuple(value)  # pyright: ignore[reportUnknownArgumentType]
-    elif present is not None and value is not None and type(value) is not type(present):
-        raise VlrfaceError(f"--set {whole}: {value!r} is no {type(present).__name__}")
+        new = _replaced(getattr(config, names[0]), names[1:], value, whole)
     else:
-        new = value
+        hint = get_type_hints(type(config))[names[0]]
+        if not _fits(value, hint):
+            raise VlrfaceError(f"--set {whole}: {value!r} is not {_named(hint)}")
+        new = tuple(cast("list[Any]", value)) if isinstance(value, list) else value
+        if type(new) is int and not _fits(new, hint, exact=True):
+            new = float(new)
     return dataclasses.replace(cast("Any", config), **{names[0]: new})
+
+
+def _fits(value: Any, hint: Any, *, exact: bool = False) -> bool:
+    """Whether a JSON value may stand where `hint` is declared; a whole number may stand for a float unless `exact`."""
+    origin = get_origin(hint)
+    if origin is Literal:
+        return value in get_args(hint)
+    if origin in (Union, UnionType):
+        return any(_fits(value, each, exact=exact) for each in get_args(hint))
+    if origin is tuple:
+        return isinstance(value, list) and all(_fits(each, get_args(hint)[0]) for each in cast("list[Any]", value))
+    if hint is float and not exact:
+        return type(value) in (int, float)
+    return type(value) is hint
+
+
+def _named(hint: Any) -> str:
+    if get_origin(hint) is Literal:
+        return "one of " + ", ".join(map(str, get_args(hint)))
+    return hint.__name__ if isinstance(hint, type) else str(hint)
 
 
 def to_json(config: Any) -> Any:

@@ -14,11 +14,13 @@ from vlrface.data.cache import crops_in_memory
 from vlrface.data.manifest import Manifest
 from vlrface.encode import encode_crops
 from vlrface.evaluate import evaluate_tinyface
-from vlrface.experiment.benchmark import encode_destroyed, summarise, write_pages
+from vlrface.experiment.benchmark import summarise, write_pages
 from vlrface.experiment.config import load_recipe
+from vlrface.experiment.encoding import encode_destroyed
+from vlrface.experiment.environment import environment
 from vlrface.experiment.network import load_trained
 from vlrface.experiment.sources import Places
-from vlrface.experiment.training import environment, train_experiment
+from vlrface.experiment.training import train_experiment
 from vlrface.images.degrade import SURVEILLANCE, degrade
 from vlrface.images.procedural import procedural_faces
 from vlrface.metrics.correlation import spearman

@@ -64,7 +64,9 @@ class Trained:
     def meta(self) -> dict[str, Any]:
         """What `Faces` made by this network say of it."""
         kept = {k: self.card.get(k) for k in ("version", "fingerprint", "step", "calibration", "statistics")}
-        return {**kept, "experiment": self.card["config"]["name"], "seed": self.card["config"]["seed"]}
+        config = self.card["config"]
+        made = {"experiment": config["name"], "seed": config["seed"], "config": config}
+        return {**kept, **made, "training_seconds": self.card.get("seconds")}
 
 
 def load_trained(path: Path) -> Trained:
@@ -79,7 +81,8 @@ def load_trained(path: Path) -> Trained:
     config = model_from_json(checkpoint.card["config"]["model"])
     recognizer = build_recognizer(config, None)
     try:
-        recognizer.load_state_dict(checkpoint.group("recognizer"))
+        # The last checkpoint of a run that averages its weights holds both; the averaged ones are what was validated.
+        recognizer.load_state_dict(checkpoint.group("averaged.module") or checkpoint.group("recognizer"))
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
         raise VlrfaceError(f"{path}: weights do not fit the configuration in its header ({reason})") from error

@@ -48,10 +48,11 @@ def score_paths(
     if calibration is None:
         raise VlrfaceError(
             f"{trained.path}: trained without recognizability, so it cannot score. "
-            "Train with objective.regression > 0, as recipes/lfw_vlr.py does"
+            "Train with objective.weights.regression above 0, as recipes/lfw_vlr.py does"
         )
-    faces = encode(trained.recognizer, read_images(paths), batch_size=batch_size, flip=True, progress=progress)
-    rows = _rows(faces, calibration)
+    manifest = read_images(paths)
+    faces = encode(trained.recognizer, manifest, batch_size=batch_size, flip=True, progress=progress)
+    rows = _rows(faces, [manifest.path(i) for i in range(len(manifest))], calibration)
     if output.suffix == ".csv":
         _write_csv(output, rows)
     elif output.suffix == ".parquet":
@@ -77,7 +78,7 @@ def _meaning(calibration: Calibration) -> str:
     )
 
 
-def _rows(faces: Faces, calibration: Calibration) -> list[_Row]:
+def _rows(faces: Faces, paths: Sequence[Path], calibration: Calibration) -> list[_Row]:
     scores = calibration.score(faces.recognizability)
     verdicts = calibration.verdict(faces.recognizability)
     rows: list[_Row] = []
@@ -85,7 +86,7 @@ def _rows(faces: Faces, calibration: Calibration) -> list[_Row]:
         reason = str(faces.failures[i])
         rows.append(
             _Row(
-                path=str(faces.names[i]),
+                path=str(paths[i]),
                 recognizability=None if reason else float(faces.recognizability[i]),
                 score=None if reason else float(scores[i]),
                 verdict="failed" if reason else str(verdicts[i]),

@@ -17,6 +17,7 @@ from vlrface.experiment.config import FolderSource, Source, UnrecognizableConfig
 from vlrface.images.degrade import degrade
 from vlrface.images.procedural import procedural_faces
 from vlrface.models.recognizer import Recognizer
+from vlrface.types import VlrfaceError
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,11 +35,36 @@ class Places:
     progress: bool = True
 
 
-def load_source(source: Source, places: Places) -> tuple[Manifest, Crops]:
+@dataclass(frozen=True, eq=False)
+class Loaded:
+    """A source at hand.
+
+    Attributes:
+        manifest: what there is.
+        crops: the decoded crops, in the same order.
+        people: (n,) str, who is on each. The same name in two sources is the same person; numbers of identities mean
+            nothing outside their manifest.
+    """
+
+    manifest: Manifest
+    crops: Crops
+    people: ndarray
+
+    def rows(self, index: Int[ndarray, " m"]) -> "Loaded":
+        """Some of the rows."""
+        return Loaded(self.manifest.rows(index), self.crops.rows(index), self.people[index])
+
+    def usable(self, people: ndarray) -> Int[ndarray, " m"]:
+        """Rows of these people that could be decoded."""
+        return np.flatnonzero(np.isin(self.people, people) & (self.crops.failures == ""))
+
+
+def load_source(source: Source, places: Places) -> Loaded:
     """Decoded crops of a source, with who is on them."""
     if isinstance(source, FolderSource):
         manifest = read_identity_folder(places.data / source.folder)
-        return manifest, cached_crops(manifest, places.cache, progress=places.progress)
+        crops = cached_crops(manifest, places.cache, progress=places.progress)
+        return Loaded(manifest, crops, np.array([_folder_person(str(name)) for name in manifest.sources]))
     faces = procedural_faces(
         source.identities,
         source.per_identity,
@@ -62,22 +88,28 @@ def load_source(source: Source, places: Places) -> tuple[Manifest, Crops]:
         truths=truths,
         root=None,
     )
-    return manifest, crops_in_memory(pictures)
+    people = np.array([f"procedural {source.seed} {number}" for number in faces.identities])
+    return Loaded(manifest, crops_in_memory(pictures), people)
+
+
+def _folder_person(name: str) -> str:
+    folder = name.split("/", 1)[0]
+    return str(int(folder)) if folder.isascii() and folder.isdecimal() else folder
 
 
 def unrecognizable_inputs(
-    config: UnrecognizableConfig | None,
-    held: Int[ndarray, " i"],
-    loaded: dict[Source, tuple[Manifest, Crops]],
-    recognizer: Recognizer,
-) -> UInt8[Tensor, "m h w 3"] | None:
-    """The network's inputs of made unrecognizable faces; of people who are trained on, not of those `held` out."""
-    if config is None:
-        return None
-    manifest, crops = loaded[config.source]
-    rows = np.flatnonzero(~np.isin(manifest.identities, held) & (crops.failures == ""))
+    config: UnrecognizableConfig, source: Loaded, people: ndarray, recognizer: Recognizer
+) -> UInt8[Tensor, "m h w 3"]:
+    """The network's inputs of made unrecognizable faces, from pictures of these people (none who is held out).
+
+    Raises:
+        VlrfaceError: there is no picture of them.
+    """
+    rows = source.usable(people)
+    if len(rows) == 0:
+        raise VlrfaceError("data.unrecognizable.source has no picture of a person who is trained on")
     chosen = np.random.default_rng(config.seed).choice(rows, config.count, replace=config.count > len(rows))
-    pictures = make_unrecognizable([crops[row] for row in chosen], config)
+    pictures = make_unrecognizable([source.crops[row] for row in chosen], config)
     return torch.from_numpy(np.stack([recognizer.prepare(picture) for picture in pictures]))
 
 

@@ -14,7 +14,7 @@ from vlrface.checkpoint import fingerprint
 from vlrface.data.batches import Part
 from vlrface.data.manifest import Manifest
 from vlrface.encode import encode_crops
-from vlrface.experiment.config import BackboneConfig, FolderSource
+from vlrface.experiment.config import Experiment, PartConfig
 from vlrface.experiment.network import build_backbone
 from vlrface.experiment.sources import Places, load_source
 from vlrface.files import written_atomically
@@ -23,33 +23,42 @@ from vlrface.types import VlrfaceError
 
 
 def teacher_embeddings(
-    config: BackboneConfig, source: FolderSource, manifest: Manifest, places: Places
+    experiment: Experiment, part: PartConfig, manifest: Manifest, places: Places
 ) -> Float[Tensor, "n d"]:
     """The teacher's flip-fused embedding of the aligned picture of the same name, per row of `manifest`.
 
     Kept in the cache folder, under a name that changes with the teacher's weights and the pictures.
 
     Raises:
-        VlrfaceError: a crop has no aligned picture of its name.
+        VlrfaceError: a crop has no aligned picture of its name, or it cannot be decoded.
     """
-    pictures, crops = load_source(source, places)
+    assert part.teacher is not None  # the caller asks only then  # noqa: S101
+    assert experiment.teacher is not None  # noqa: S101
+    folder = places.data / part.teacher.folder
+    aligned = load_source(part.teacher, places)
+    pictures = aligned.manifest
     position = {name: row for row, name in enumerate(map(str, pictures.sources))}
     missing = [name for name in map(str, manifest.sources) if name not in position]
     if missing:
+        raise VlrfaceError(f"{folder}: no aligned picture for {len(missing)} crops, first {missing[0]}")
+    rows = np.array([position[name] for name in map(str, manifest.sources)])
+    broken = rows[aligned.crops.failures[rows] != ""]
+    if len(broken):
         raise VlrfaceError(
-            f"{places.data / source.folder}: no aligned picture for {len(missing)} crops, first {missing[0]}"
+            f"{folder}: {len(broken)} aligned pictures cannot be decoded, first {aligned.crops.failures[broken[0]]}. "
+            "Repair them, or take their crops away"
         )
-    teacher = Recognizer(build_backbone(config, places.data)).eval()
+    teacher = Recognizer(build_backbone(experiment.teacher, places.data)).eval()
     key = hashlib.sha256(f"{fingerprint(teacher.state_dict())} {pictures.fingerprint()} 1".encode()).hexdigest()[:24]
     path = places.cache / f"teacher-{key}.npy"
     embeddings = _cached(path, len(pictures), teacher.embedding_dim)
     if embeddings is None:
         # bfloat16 moves a target by less than 0.001 in cosine, and takes a third of the time.
         with torch.autocast("cpu", torch.bfloat16):
-            embeddings = encode_crops(teacher, crops, pictures, flip=True, progress=places.progress).embeddings
+            embeddings = encode_crops(teacher, aligned.crops, pictures, flip=True, progress=places.progress).embeddings
         with written_atomically(path) as temporary, temporary.open("wb") as file:
             np.save(file, embeddings)
-    return torch.from_numpy(embeddings[[position[name] for name in map(str, manifest.sources)]])
+    return torch.from_numpy(embeddings[rows])
 
 
 def _cached(path: Path, count: int, dim: int) -> Float[ndarray, "n d"] | None:
@@ -57,7 +66,7 @@ def _cached(path: Path, count: int, dim: int) -> Float[ndarray, "n d"] | None:
         embeddings = np.load(path)
     except (OSError, ValueError, EOFError):
         return None
-    return embeddings if embeddings.shape == (count, dim) and np.isfinite(embeddings).all() else None
+    return embeddings if embeddings.shape == (count, dim) else None
 
 
 def class_means(
@@ -67,6 +76,11 @@ def class_means(
     sums = torch.zeros(classes, dim)
     for part, teacher in zip(parts, teachers, strict=True):
         if teacher is not None:
+            if teacher.shape[1] != dim:
+                raise VlrfaceError(
+                    f"the teacher's embeddings have {teacher.shape[1]} values, the network's {dim}: take a teacher of "
+                    "the same length, or set head.from_teacher=false and objective.weights.distillation=0"
+                )
             sums.index_add_(0, torch.from_numpy(part.labels), torch.nn.functional.normalize(teacher))
     missing = int((sums == 0).all(dim=1).sum())
     if missing:

@@ -1,18 +1,18 @@
 """Run a recipe: resolve it, build it, train it, say what came of it."""
 
 import json
-import platform
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from vlrface import __version__
 from vlrface.experiment.build import build
 from vlrface.experiment.config import Experiment, load_recipe, override, to_json
+from vlrface.experiment.environment import environment
 from vlrface.experiment.sources import Places
 from vlrface.files import written_atomically
 from vlrface.train import Outcome, train
+from vlrface.train.loop import LAST_NAME
 
 
 def run_training(
@@ -41,9 +41,10 @@ def run_training(
 def train_experiment(experiment: Experiment, folder: Path, places: Places) -> Outcome:
     """Train into a folder, with the resolved configuration and the environment beside the checkpoints."""
     config = to_json(experiment)
-    _write_json(folder / "environment.json", environment())
     ingredients = build(experiment, places)
-    _write_json(folder / "config.json", config)
+    if not (folder / LAST_NAME).is_file():  # else `train` compares with what is there before anything changes
+        _write_json(folder / "environment.json", environment())
+        _write_json(folder / "config.json", config)
     return train(
         ingredients,
         experiment.training,
@@ -52,23 +53,6 @@ def train_experiment(experiment: Experiment, folder: Path, places: Places) -> Ou
         seed=experiment.seed,
         progress=places.progress,
     )
-
-
-def environment() -> dict[str, Any]:
-    """Versions and machine, as far as they may change a figure."""
-    import os
-
-    import numpy as np
-    import torch
-
-    return {
-        "vlrface": __version__,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
-        "threads": torch.get_num_threads(),
-    }
 
 
 def _write_json(path: Path, values: Any) -> None:

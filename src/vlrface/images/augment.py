@@ -1,8 +1,8 @@
 """Changes to a face while training that leave its identity: small frozen values, called as `(image, rng) -> image`.
 
-All take pictures of any size; a result may have another size than its picture, and `vlrface.images.resize` brings it to
-the network's input afterwards. All randomness comes from the `rng` they are given. They can be pickled, so worker
-processes can have them.
+All take pictures of any size; a result may have another size than its picture, and a framing step, as
+`vlrface.images.framing.RandomFraming`, brings it to the network's input afterwards. All randomness comes from the `rng`
+they are given. They can be pickled, so worker processes can have them.
 """
 
 import math

@@ -1,4 +1,8 @@
-"""The one resize of the project: data, training, encoding and the demo bring a crop to the network's input by it."""
+"""The one resize of the project: whole pictures to a given size.
+
+It shrinks what is cached or shown, and serves `vlrface.images.framing.frame`, which brings a crop to the network's
+input: before its warp where much is to be shrunk, and alone where the whole crop is stretched to the input.
+"""
 
 from typing import Final, cast
 
@@ -18,8 +22,8 @@ ENLARGING: Final = cv2.INTER_LINEAR
 def resize(image: UInt8[ndarray, "h w 3"], height: int, width: int) -> UInt8[ndarray, "{height} {width} 3"]:
     """Bring a picture to a height and width; the aspect ratio is not kept.
 
-    The whole picture fills the whole result. A face crop of 14 x 19 pixels becomes a square: the recogniser is trained
-    on such stretched crops, so this is the way in for them everywhere.
+    The whole picture fills the whole result: a face crop of 14 x 19 pixels may become a square. Where the aspect has to
+    stay, the caller asks for sides that keep it.
 
     Args:
         image: any size, any memory layout.

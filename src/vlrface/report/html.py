@@ -24,7 +24,10 @@ def write_report(
     give the same bytes.
 
     Args:
-        report: figures, counts, curves, context. Every curve is drawn; unknown ones under their own name.
+        report: figures, counts, curves, context. Every curve is drawn; unknown ones under their own name. Of the
+            context, "training_seconds" and "seconds" (of the evaluation), "data", "seed" and "resamples" (of the
+            bootstrap), and parts of "faces" and "environment" become facts, "found" and "published" a table of
+            counts, "left_out" a list, "summary" the first sentence; all else is shown under its own name.
         html: where the page goes, or None.
         json: where `Report.to_json` goes, or None.
         pictures: faces for the histogram of the recognizability index.

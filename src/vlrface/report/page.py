@@ -1,10 +1,9 @@
 """The page of an evaluation or a training run: which parts it has, and what each shows."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -12,6 +11,7 @@ from vlrface.report import crops, wording
 from vlrface.report.distributions import embedding_figure, recognizability_histogram
 from vlrface.report.inputs import Attention, EmbeddingMap, Pictures
 from vlrface.report.lines import Subject, line_figure, subject
+from vlrface.report.provenance import provenance
 from vlrface.report.svg import Drawing
 from vlrface.report.template import render
 from vlrface.report.training import training_panels
@@ -82,7 +82,6 @@ def render_report(
     histogram = None if pictures is None else _histogram(pictures, idents)
     map_panel = None if embedding_map is None else _map(embedding_map, idents)
     overlays, scale = ((), (0.0, 1.0)) if attention is None else crops.overlays(attention)
-    facts, details = _context(report.context)
     return render(
         "page.html.j2",
         title=report.title,
@@ -96,9 +95,7 @@ def render_report(
         overlays=overlays,
         scale=[wording.number(end) for end in scale],
         figures=figures,
-        counts=[(wording.humanised(name), f"{value:,}") for name, value in report.counts.items()],
-        facts=facts,
-        details=details,
+        run=provenance(report.counts, report.context),
     )
 
 
@@ -184,20 +181,3 @@ def _panel(about: Subject, curves: Sequence[Curve], idents: Iterator[str]) -> Pa
 
 def _with_notes(caption: str, drawing: Drawing) -> str:
     return " ".join((caption, *drawing.notes)).strip()
-
-
-def _context(context: Mapping[str, Any]) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
-    """Single values as facts, nested ones as text to unfold."""
-    facts: list[tuple[str, str]] = []
-    details: list[tuple[str, str]] = []
-    for key, value in context.items():
-        name = wording.humanised(key)
-        if key == "summary":
-            continue
-        if isinstance(value, (dict, list, tuple)):
-            details.append((name, json.dumps(value, indent=2, default=str, ensure_ascii=False)))
-        elif key in ("seconds", "duration_s") and isinstance(value, (int, float)):
-            facts.append(("time", wording.duration(float(value))))
-        else:
-            facts.append((name, "–" if value is None else str(value)))
-    return facts, details

@@ -1,6 +1,7 @@
 """Numbers and names of figures in words for a person: "33.2 %", "Rank-1", "what share of the probes ..."."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -8,7 +9,7 @@ import numpy as np
 
 from vlrface.types import Estimate, Report
 
-Unit = Literal["share", "number"]
+Unit = Literal["share", "number", "gain"]
 
 _SPACE: Final = "\u202f"  # narrow and unbreakable: a number and its sign stay together
 _MISSING: Final = "–"
@@ -21,7 +22,7 @@ class Meaning:
     Attributes:
         label: its name for a table.
         sentence: what it says, or "".
-        unit: "share" is printed as percent.
+        unit: "share" is printed as percent, "gain" (a difference of two shares) as percentage points with its sign.
         family: figures that say nearly the same (rank-1, rank-5) share a family: a card is shown for one of them.
     """
 
@@ -31,10 +32,15 @@ class Meaning:
     family: str
 
 
-# name pattern, label, sentence, unit. Groups of the pattern are filled in; {a} a rank, {p} a share as percent.
+# name pattern, label, sentence, unit. Groups of the pattern are filled in: {a} a rank; {p} and {r} shares, as percent;
+# {m} what is refused; {size} a band of sizes in pixels; {of} a name.
+_AREA: Final = r"pauc@fmr=(?P<p>[\d.e-]+)(?:,reject=(?P<r>[\d.e-]+))?(?:,mode=(?P<m>[a-z]+))?"
 _KNOWN: Final[tuple[tuple[str, str, str, Unit], ...]] = (
     (r"rank1@reject=(?P<p>[\d.e-]+)", "Rank-1 without the hardest {p}",
      "probes found first when the {p} least recognizable are refused", "share"),
+    (r"rank1_gain@reject=(?P<p>[\d.e-]+)", "Gain of rank-1 without the hardest {p}",
+     "change of rank-1 when the {p} least recognizable probes are refused, in percentage points", "gain"),
+    (r"chance_rank[-_]?1(?!\d)", "Rank-1 by chance", "probes whose person a blind choice would name", "share"),
     (r"rank[-_]?1(?!\d)", "Rank-1", "probes whose person is the first answer", "share"),
     (r"rank[-_]?(?P<a>\d+)", "Rank-{a}", "probes whose person is among the first {a} answers", "share"),
     (r"mAP(?![a-z])", "Mean average precision", "how early all pictures of the person come among the answers", "share"),
@@ -47,9 +53,21 @@ _KNOWN: Final[tuple[tuple[str, str, str, Unit], ...]] = (
     (r"eer", "Equal error rate", "error where both kinds of error are equally frequent", "share"),
     (r"accuracy", "Accuracy", "pairs judged rightly", "share"),
     (r"auc(?![a-z])", "Area under the ROC", "chance that a pair of one person scores above another pair", "number"),
+    ("normalised_" + _AREA, "Relative area under error versus reject, FMR {p}, up to {r} of {m} refused",
+     "the area divided by the error before any refusal; refusing at random gives {limit}, less is better", "number"),
+    (_AREA, "Area under error versus reject, FMR {p}, up to {r} of {m} refused",
+     "area under the errors that are left, from nothing to {r} refused; less is better", "number"),
+    (r"recognizability@size=(?P<size>\d+(?:\+|-\d+))", "Recognizability at {size}",
+     "mean index of the probes and gallery faces whose shorter side has so many pixels", "number"),
+    (r"spearman_recognizability_(?P<of>[a-z]+)", "Rank correlation of recognizability and {of}",
+     "Spearman: 1 if the index always rises with the {of}, -1 if it always falls, 0 if neither", "number"),
+    (r"index~(?P<of>[a-z]+)", "Rank correlation of index and {of}",
+     "Spearman: 1 if the index always rises with it, 0 if they have nothing to do with each other", "number"),
     (r"p?auc.*", "", "area under a curve; see the figure", "number"),
     (r"(tpr|tpir|fnmr|fmr|fpir|far|share|coverage)(?![a-z])", "", "", "share"),
 )  # fmt: skip
+_USUAL_AREA: Final = "0.3"  # up to where an area goes whose name does not say it, as `evaluate_tinyface` states
+_REFUSED: Final = {"": "pairs", "images": "pictures"}
 
 
 def meaning(name: str) -> Meaning:
@@ -58,14 +76,45 @@ def meaning(name: str) -> Meaning:
         found = re.match(pattern, name, re.IGNORECASE)
         if found is None:
             continue
-        groups = {key: value or "" for key, value in found.groupdict().items()}
-        if "p" in groups:
-            groups["p"] = threshold(groups["p"])
+        groups = _in_words({key: value or "" for key, value in found.groupdict().items()})
         rest = humanised(name[found.end() :]) if label else ""
         text = label.format_map(groups) if label else humanised(name)
-        family = re.sub(r"[\d.]+.*", "", name).lower() if "reject" not in name else "reject"
+        family = "reject" if re.match(r"rank1\w*@reject", name) else re.sub(r"[\d.]+.*", "", name).lower()
         return Meaning(f"{text}, {rest}" if rest else text, sentence.format_map(groups), unit, family + rest)
     return Meaning(humanised(name), "", "number", name.lower())
+
+
+def _in_words(groups: dict[str, str]) -> dict[str, str]:
+    """What a name's pattern found, as a label shows it."""
+    if "r" in groups:
+        limit = groups["r"] or _USUAL_AREA
+        groups = {**groups, "r": threshold(limit), "limit": limit, "m": _REFUSED.get(groups["m"], groups["m"])}
+    if "p" in groups:
+        groups = {**groups, "p": threshold(groups["p"])}
+    return {**groups, "size": pixels(groups["size"])} if "size" in groups else groups
+
+
+def pixels(band: str) -> str:
+    """A band of sizes: "12-16" (up to, but not, 16) becomes "12–15 px", "32+" becomes "32 px and more"."""
+    low, separator, high = band.partition("-")
+    if not separator:
+        return f"{band.removesuffix('+')}{_SPACE}px and more"
+    return f"{low}–{int(high) - 1}{_SPACE}px"
+
+
+def count_name(name: str) -> str:
+    """The name of a count: "accepted_impostors@far=0.1" becomes "accepted impostors at FAR 10 %"."""
+    text, _, point = name.partition("@")
+    if not point:
+        return humanised(name)
+    size = re.fullmatch(r"size=(\d+(?:\+|-\d+))", point)
+    return f"{humanised(text)} {f'of {pixels(size[1])}' if size else f'at {operating_point(point)}'}"
+
+
+def left_out(text: str) -> str:
+    """Why something was not computed, with the name of a figure before the colon in words."""
+    name, colon, reason = text.partition(": ")
+    return f"{meaning(name).label}: {reason}" if colon and "@" in name else text
 
 
 def humanised(name: str) -> str:
@@ -82,11 +131,12 @@ def threshold(text: str) -> str:
 
 
 def operating_point(text: str) -> str:
-    """Rates inside a name as percent, the rest without separators: "fmr=0.001" becomes "FMR 0.1 %"."""
+    """The conditions in a name: "fmr=0.001,mode=images" becomes "FMR 0.1 %, whole pictures refused"."""
     found = re.sub(
         r"(?<![a-z])(far|fmr|fpir)=([\d.e-]+)", lambda m: f"{m[1].upper()} {threshold(m[2])}", text, flags=re.IGNORECASE
     )
-    return humanised(found)
+    found = re.sub(r"(?<![a-z])mode=images(?![a-z])", "whole pictures refused", found)
+    return ", ".join(filter(None, map(humanised, found.split(","))))
 
 
 def percent(share: float) -> str:
@@ -112,19 +162,30 @@ def number(value: float) -> str:
     return f"{value:.3f}" if 0.01 <= abs(value) < 10 else f"{value:.3g}"
 
 
+def points(gain: float) -> str:
+    """A difference of two shares in percentage points with its sign: "+4.2 points"; "–" for NaN."""
+    if not np.isfinite(gain):
+        return _MISSING
+    value = 100 * gain
+    decimals = next((d for d in (1, 2) if round(value, d) != 0), 3 if value else 1)
+    return f"{round(value, decimals) or 0.0:{'+' if value else ''}.{decimals}f}{_SPACE}points"
+
+
 def value_text(estimate: Estimate, unit: Unit) -> str:
     """The value alone, in its unit."""
-    return percent(estimate.value) if unit == "share" else number(estimate.value)
+    return _FORMS[unit](estimate.value)
 
 
 def interval_text(estimate: Estimate, unit: Unit) -> str:
     """The 95 % interval as "29.9 – 36.5 %", or "" where none is known."""
     if not (np.isfinite(estimate.low) and np.isfinite(estimate.high)):
         return ""
-    low, high = estimate.low, estimate.high
-    if unit == "number":
-        return f"{number(low)} – {number(high)}"
-    return f"{percent(low).removesuffix(_SPACE + '%')} – {percent(high)}"
+    low, high = (_FORMS[unit](end) for end in (estimate.low, estimate.high))
+    sign = "" if unit == "number" else _SPACE + high.rpartition(_SPACE)[2]  # said once, after both ends
+    return f"{low.removesuffix(sign)} – {high}"
+
+
+_FORMS: Final[dict[Unit, Callable[[float], str]]] = {"share": percent, "number": number, "gain": points}
 
 
 def duration(seconds: float) -> str:

@@ -14,19 +14,41 @@ from vlrface.files import written_atomically
 from vlrface.types import Curve
 
 LOG_NAME = "log.jsonl"
+VALIDATION_PREFIX = "validation/"
+"""Of the names of what a validation found."""
 
 
 class Journal:
     """Writes scalars of one run; resuming at a step drops what had been written after it.
 
     Use as a context manager.
+
+    Args:
+        folder: of the run.
+        start_step: steps done so far.
+        steps: of the whole run.
+        batch_size: crops per step.
+        progress: show a progress bar.
+        validated: whether a validation that the log holds at `start_step` counts. False where the run was killed
+            between it and the end of its epoch: the validation will be made, and written, again.
     """
 
-    def __init__(self, folder: Path, *, start_step: int, steps: int, batch_size: int, progress: bool) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        start_step: int,
+        steps: int,
+        batch_size: int,
+        progress: bool,
+        validated: bool = True,
+    ) -> None:
         from torch.utils.tensorboard.writer import SummaryWriter
 
         self._path = folder / LOG_NAME
         kept = [line for line in read_log(self._path) if line["step"] <= start_step]
+        if not validated:
+            kept = [line for line in kept if line["step"] < start_step or not _is_validation(line)]
         with written_atomically(self._path) as temporary:
             temporary.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
         self._file = self._path.open("a", encoding="utf-8")
@@ -69,6 +91,10 @@ class Journal:
     def say(self, text: str) -> None:
         """A line above the progress bar."""
         self._bar.write(text)
+
+
+def _is_validation(line: Mapping[str, Any]) -> bool:
+    return any(name.startswith(VALIDATION_PREFIX) for name in line)
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:

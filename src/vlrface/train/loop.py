@@ -4,12 +4,14 @@ What is guaranteed:
 - a run that is stopped (Ctrl-C, SIGTERM, kill) and started again ends, on CPU, with the very weights of an
   undisturbed run: batches depend on (seed, epoch, position) alone, dropout on (seed, step) alone, and
   `last.safetensors` holds weights, prototypes, statistics, optimiser and averages of one step;
-- a loss or gradient that is not finite stops the run before it touches the weights.
+- a loss or gradient that is not finite stops the run before it touches the weights, and weights that are not finite
+  are never saved: what `last.safetensors` and `best.safetensors` hold is good.
 """
 
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -25,7 +27,7 @@ from vlrface.data.batches import Batch, Batches
 from vlrface.losses.objective import MethodObjective, nonfinite
 from vlrface.losses.recognizability import UnrecognizableStatistics
 from vlrface.models.recognizer import Recognizer
-from vlrface.train.journal import Journal
+from vlrface.train.journal import VALIDATION_PREFIX, Journal
 from vlrface.train.options import TrainingOptions
 from vlrface.train.state import RunState
 from vlrface.types import VlrfaceError
@@ -35,7 +37,7 @@ LAST_NAME = "last.safetensors"
 
 
 class TrainingDivergedError(VlrfaceError):
-    """A loss part or the gradient is NaN or infinite."""
+    """A loss part, the gradient or a weight is NaN or infinite, or the network can no longer be measured."""
 
 
 class TrainingInterruptedError(Exception):
@@ -98,6 +100,7 @@ def train(
     seed: int = 0,
     progress: bool = True,
     stop_at: int | None = None,
+    data_fingerprint: str = "",
 ) -> Outcome:
     """Train, or go on with the run that `folder` holds.
 
@@ -109,38 +112,70 @@ def train(
         seed: of batches and dropout.
         progress: show a progress bar.
         stop_at: stop as if interrupted once this many steps are done.
+        data_fingerprint: changes when a picture or class of the data does; stored in each checkpoint, and compared when
+            resuming, because positions in changed data mean other samples.
 
     Returns:
         The paths of the checkpoints and what the best one reached.
 
     Raises:
         TrainingInterruptedError: Ctrl-C, SIGTERM or `stop_at`; the run is saved.
-        TrainingDivergedError: names step, batch and loss part; the last good checkpoint stays.
-        VlrfaceError: `folder` holds a run of another configuration.
+        TrainingDivergedError: names the step and what is not finite or cannot be measured; the last good checkpoint
+            stays.
+        VlrfaceError: `folder` holds a run of another configuration or on other data.
     """
-    if options.threads is not None:
-        torch.set_num_threads(options.threads)
-    state = RunState(ingredients.recognizer, ingredients.objective, options, config)
-    last = folder / LAST_NAME
-    if last.is_file():
-        state.restore(last)
-    per_epoch = ingredients.batches.steps_per_epoch
-    steps = per_epoch * options.epochs
-    loop = _Loop(ingredients, options, folder, state, seed, per_epoch, steps)
-    journal = Journal(folder, start_step=state.step, steps=steps, batch_size=options.batch_size, progress=progress)
-    with torch.random.fork_rng(), _StopRequest() as stop, journal:
-        if state.step:
-            journal.say(f"going on from step {state.step} of {steps} ({last})")
-        while state.epochs_done < options.epochs:
-            start = state.step - state.epochs_done * per_epoch
-            # Stopped after an epoch's last step, before its validation: no step is left, the validation is.
-            remaining = ingredients.batches.epoch(state.epochs_done, start) if start < per_epoch else iter(())
-            for batch in remaining:
-                loop.step(batch, journal)
-                if stop.requested or state.step == stop_at:
-                    loop.stop(last)
-            loop.end_epoch(journal)
-    return Outcome(folder / BEST_NAME, last, state.step, state.seconds, state.best_figures)
+    with _threads(options.threads):
+        state = RunState(ingredients.recognizer, ingredients.objective, options, config, data_fingerprint)
+        last = folder / LAST_NAME
+        if last.is_file():
+            state.restore(last)
+        per_epoch = ingredients.batches.steps_per_epoch
+        steps = per_epoch * options.epochs
+        loop = _Loop(ingredients, options, folder, state, seed, per_epoch, steps)
+        journal = Journal(
+            folder,
+            start_step=state.step,
+            steps=steps,
+            batch_size=options.batch_size,
+            progress=progress,
+            validated=state.step == state.epochs_done * per_epoch,
+        )
+        with torch.random.fork_rng(), _StopRequest() as stop, journal:
+            if state.step:
+                _say_resumed(journal, state, steps, last)
+            while state.epochs_done < options.epochs:
+                start = state.step - state.epochs_done * per_epoch
+                # Stopped after an epoch's last step, before its validation: no step is left, the validation is.
+                remaining = ingredients.batches.epoch(state.epochs_done, start) if start < per_epoch else iter(())
+                for batch in remaining:
+                    loop.step(batch, journal)
+                    if stop.requested or state.step == stop_at:
+                        loop.stop()
+                loop.end_epoch(journal)
+        return Outcome(folder / BEST_NAME, last, state.step, state.seconds, state.best_figures)
+
+
+def _say_resumed(journal: Journal, state: RunState, steps: int, last: Path) -> None:
+    journal.say(f"going on from step {state.step} of {steps} ({last})")
+    before, now = state.threads_before, torch.get_num_threads()
+    if before is not None and before != now:
+        journal.say(
+            f"warning: this run used {before} torch threads before and {now} now; sums round differently, so its "
+            "weights may differ in the last bits from an undisturbed run's. Set training.threads to have the same"
+        )
+
+
+@contextmanager
+def _threads(count: int | None) -> Generator[None]:
+    """Torch's threads, a setting of the whole process, for as long as a run lasts."""
+    before = torch.get_num_threads()
+    if count is not None:
+        torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        if count is not None:
+            torch.set_num_threads(before)
 
 
 @dataclass(eq=False)
@@ -163,7 +198,8 @@ class _Loop:
     def step(self, batch: Batch, journal: Journal) -> None:
         state, options = self.state, self.options
         if self.ingredients.unrecognizable is not None and state.step % options.refresh_every == 0:
-            self.ingredients.objective.refresh(self._measure(self.ingredients.recognizer))
+            with self._uncounted():
+                self.ingredients.objective.refresh(self._measure(self.ingredients.recognizer))
         state.recognizer.train()
         # Dropout depends on the step alone, so that a resumed run needs no saved random state.
         torch.manual_seed(int(np.random.SeedSequence([self.seed, state.step]).generate_state(1, np.uint32)[0]))
@@ -184,40 +220,67 @@ class _Loop:
         )
         bad = nonfinite(result.parts)
         if bad:
-            raise self._diverged(f"loss part {', '.join(map(repr, bad))}", batch)
+            raise self._diverged(f"loss part {', '.join(map(repr, bad))} is not finite", batch)
         norm = state.backward(result.total)
         if not np.isfinite(norm):
-            raise self._diverged("the gradient", batch)
+            raise self._diverged("the gradient is not finite", batch)
         rate = options.schedule.multiplier(state.step, self.steps)
         state.update(rate)
         journal.advance(epoch, result.total.item())
         if state.step % options.log_every == 0:
             self._log(journal, result.parts, result.weighted, norm, rate)
         if state.step % options.save_every == 0:
-            state.save_last(self.folder / LAST_NAME)
+            self._save_last()
 
     def end_epoch(self, journal: Journal) -> None:
         self.state.epochs_done += 1
         done = self.state.epochs_done
         if done % self.options.validate_every == 0 or done == self.options.epochs:
-            served = self.state.served()
-            statistics = None
-            if self.ingredients.unrecognizable is not None:
-                statistics = self._measure(served)
+            with self._uncounted():
+                self._validate(journal)
+        self._save_last()
+
+    def stop(self) -> None:
+        self._save_last()
+        raise TrainingInterruptedError(
+            f"stopped at step {self.state.step} of {self.steps}; {self.folder / LAST_NAME} is saved. Run the same "
+            "command again to go on"
+        )
+
+    def _validate(self, journal: Journal) -> None:
+        self._check_finite()  # before the validation trips over it: here the tensor has a name
+        state = self.state
+        served = state.served()
+        statistics = None
+        if self.ingredients.unrecognizable is not None:
+            statistics = self._measure(served)
+        try:
             found = self.ingredients.validate(served, statistics)
-            journal.write(self.state.step, {f"validation/{k}": v for k, v in found.figures.items()})
-            journal.say(f"epoch {done}: " + ", ".join(f"{k} {v:.3f}" for k, v in found.figures.items()))
-            if found.criterion > self.state.best_criterion:
-                self.state.best_criterion = found.criterion
-                self.state.best_figures = dict(found.figures)
-                self.state.save_best(self.folder / BEST_NAME, served, statistics, found.card)
+        except VlrfaceError as error:
+            raise self._diverged(f"the validation failed ({error})") from error
+        journal.write(state.step, {f"{VALIDATION_PREFIX}{k}": v for k, v in found.figures.items()})
+        journal.say(f"epoch {state.epochs_done}: " + ", ".join(f"{k} {v:.3f}" for k, v in found.figures.items()))
+        state.validated(statistics, found.card)
+        if found.criterion > state.best_criterion:
+            state.best_criterion = found.criterion
+            state.best_figures = dict(found.figures)
+            state.save_best(self.folder / BEST_NAME, served, statistics, found.card)
+
+    def _save_last(self) -> None:
+        self._check_finite()
         self.state.save_last(self.folder / LAST_NAME)
 
-    def stop(self, last: Path) -> None:
-        self.state.save_last(last)
-        raise TrainingInterruptedError(
-            f"stopped at step {self.state.step} of {self.steps}; {last} is saved. Run the same command again to go on"
-        )
+    def _check_finite(self) -> None:
+        bad = self.state.nonfinite()
+        if bad:
+            raise self._diverged(f"{', '.join(bad[:3])}{', …' if len(bad) > 3 else ''} became NaN or infinite")
+
+    @contextmanager
+    def _uncounted(self) -> Generator[None]:
+        """Keeps what is done inside out of the logged speed, which is that of the steps."""
+        began = time.perf_counter()
+        yield
+        self._since += time.perf_counter() - began
 
     def _teachers(self, batch: Batch) -> tuple[Tensor | None, Tensor | None]:
         teachers = self.ingredients.teachers
@@ -242,8 +305,15 @@ class _Loop:
         with torch.autocast(self.state.device.type, torch.bfloat16, enabled=self.options.precision == "bf16"):
             outputs = [recognizer(part.to(self.state.device)) for part in crops.split(256)]
         embeddings = torch.cat([output.embedding for output in outputs])
-        index = torch.cat([output.recognizability for output in outputs])
-        return UnrecognizableStatistics.measure(embeddings, index)
+        if recognizer.regression is None:
+            # No index is predicted (NaN), but the projection still needs the centre: mean and deviation stand at 0.
+            index = torch.zeros(len(crops))
+        else:
+            index = torch.cat([output.recognizability for output in outputs])
+        try:
+            return UnrecognizableStatistics.measure(embeddings, index.to(embeddings.device))
+        except VlrfaceError as error:
+            raise self._diverged(f"the unrecognizable faces cannot be measured ({error})") from error
 
     def _log(
         self, journal: Journal, parts: Mapping[str, Tensor], weighted: Mapping[str, Tensor], norm: float, rate: float
@@ -256,13 +326,16 @@ class _Loop:
         scalars |= {"gradient_norm": norm, "rate/trunk": rate * self.options.trunk_rate, "images_per_second": speed}
         journal.write(self.state.step, scalars)
 
-    def _diverged(self, what: str, batch: Batch) -> TrainingDivergedError:
-        rows = ", ".join(f"{p}:{r}" for p, r in zip(batch.parts[:4], batch.rows[:4], strict=True))
+    def _diverged(self, what: str, batch: Batch | None = None) -> TrainingDivergedError:
+        where = f"at step {self.state.step}"
+        if batch is not None:
+            rows = ", ".join(f"{p}:{r}" for p, r in zip(batch.parts[:4], batch.rows[:4], strict=True))
+            where += f" (batch of part:row {rows}, …)"
         last = self.folder / LAST_NAME
         kept = f"{last} holds the last good step" if last.is_file() else "nothing had been saved yet"
         return TrainingDivergedError(
-            f"{what} is not finite at step {self.state.step} (batch of part:row {rows}, …). {kept}. "
-            "Lower training.trunk_rate or training.prototypes_rate, set training.clip_norm above the logged "
+            f"{what} {where}. {kept}. If the logged losses grow before it: "
+            "lower training.trunk_rate or training.prototypes_rate, set training.clip_norm above the logged "
             "gradient_norm, or use training.precision=float32"
         )
 

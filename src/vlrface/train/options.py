@@ -2,9 +2,13 @@
 
 import math
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal, get_args
 
 from vlrface.types import VlrfaceError
+
+ScheduleKind = Literal["cosine", "step"]
+Optimizer = Literal["sgd", "adamw"]
+Precision = Literal["bf16", "float32"]
 
 
 @dataclass(frozen=True)
@@ -17,15 +21,19 @@ class Schedule:
         milestones: shares of the run at which "step" falls.
         factor: of "step", in (0, 1].
         floor: where "cosine" ends, in [0, 1].
+
+    Raises:
+        VlrfaceError: an unknown kind, or a value out of range.
     """
 
-    kind: Literal["cosine", "step"] = "cosine"
+    kind: ScheduleKind = "cosine"
     warmup: float = 0.05
     milestones: tuple[float, ...] = (0.5, 0.8)
     factor: float = 0.1
     floor: float = 0.0
 
     def __post_init__(self) -> None:
+        _check_choice("schedule.kind", self.kind, get_args(ScheduleKind))
         if not (0 <= self.warmup < 1 and 0 < self.factor <= 1 and 0 <= self.floor <= 1):
             raise VlrfaceError(f"schedule out of range: {self}. warmup in [0, 1), factor in (0, 1], floor in [0, 1]")
 
@@ -51,14 +59,15 @@ class TrainingOptions:
         epochs: passes over the parts of the data (as `Part.copies` counts them).
         batch_size: crops per step.
         optimizer: "sgd" (Nesterov momentum) or "adamw".
-        trunk_rate: learning rate of the backbone.
+        trunk_rate: learning rate of the backbone; like the other rates finite and above 0.
         heads_rate: learning rate of the regression (PRM) and attention (PAM).
         prototypes_rate: learning rate of the class prototypes.
-        momentum: of SGD.
-        weight_decay: on convolution and linear weights and prototypes; never on norms, biases and PReLU slopes.
+        momentum: of SGD, in [0, 1).
+        weight_decay: at least 0; on convolution and linear weights and prototypes; never on norms, biases and PReLU
+            slopes.
         schedule: of all three rates.
-        clip_norm: largest gradient norm, or None. Look at the logged norm first: at scale 32 the ordinary norm lies
-            well above 5, and clipping there costs accuracy.
+        clip_norm: largest gradient norm, above 0, or None. Look at the logged norm first: at scale 32 the ordinary norm
+            lies well above 5, and clipping there costs accuracy.
         precision: "bf16" runs the trunk under autocast; losses are float32 always.
         compiled: use torch.compile for the training step; falls back to eager where no compiler is at hand.
         average_decay: decay per step of the exponential moving average of the weights that is validated and served;
@@ -68,12 +77,15 @@ class TrainingOptions:
         save_every: steps between two writings of `last.safetensors`, besides the end of each epoch.
         log_every: steps between two lines of the log.
         workers: processes that augment; 0 does it in the training process.
-        threads: torch threads for the step, or None for torch's own choice.
+        threads: torch threads for the step, at least 1, or None for torch's own choice.
+
+    Raises:
+        VlrfaceError: an unknown optimizer or precision, or a value out of range.
     """
 
     epochs: int
     batch_size: int = 128
-    optimizer: Literal["sgd", "adamw"] = "sgd"
+    optimizer: Optimizer = "sgd"
     trunk_rate: float = 0.02
     heads_rate: float = 0.02
     prototypes_rate: float = 0.1
@@ -81,7 +93,7 @@ class TrainingOptions:
     weight_decay: float = 5e-4
     schedule: Schedule = field(default_factory=Schedule)
     clip_norm: float | None = None
-    precision: Literal["bf16", "float32"] = "bf16"
+    precision: Precision = "bf16"
     compiled: bool = True
     average_decay: float | None = None
     refresh_every: int = 20
@@ -92,8 +104,28 @@ class TrainingOptions:
     threads: int | None = None
 
     def __post_init__(self) -> None:
+        _check_choice("training.optimizer", self.optimizer, get_args(Optimizer))
+        _check_choice("training.precision", self.precision, get_args(Precision))
         for name in ("epochs", "batch_size", "refresh_every", "validate_every", "save_every", "log_every"):
-            if getattr(self, name) < 1:
-                raise VlrfaceError(f"training.{name} must be at least 1, is {getattr(self, name)}")
-        if self.average_decay is not None and not 0 < self.average_decay < 1:
-            raise VlrfaceError(f"training.average_decay must lie in (0, 1), is {self.average_decay}")
+            self._check(name, getattr(self, name) >= 1, "be at least 1")
+        for name in ("trunk_rate", "heads_rate", "prototypes_rate"):
+            self._check(name, 0 < getattr(self, name) < math.inf, "be finite and above 0")
+        self._check("momentum", 0 <= self.momentum < 1, "lie in [0, 1)")
+        self._check("weight_decay", 0 <= self.weight_decay < math.inf, "be finite and at least 0")
+        self._check("workers", self.workers >= 0, "be at least 0")
+        if self.clip_norm is not None:
+            self._check("clip_norm", self.clip_norm > 0, "be above 0, or None for no clipping")
+        if self.average_decay is not None:
+            self._check("average_decay", 0 < self.average_decay < 1, "lie in (0, 1), or be None for no average")
+        if self.threads is not None:
+            self._check("threads", self.threads >= 1, "be at least 1, or None for torch's own choice")
+
+    def _check(self, name: str, good: bool, rule: str) -> None:
+        if not good:
+            raise VlrfaceError(f"training.{name} must {rule}; it is {getattr(self, name)}")
+
+
+def _check_choice(name: str, value: str, choices: tuple[Any, ...]) -> None:
+    # The annotations bind a type checker only; a misspelt name from Python or JSON would silently mean another branch.
+    if value not in choices:
+        raise VlrfaceError(f"{name} must be one of {', '.join(map(repr, choices))}; it is {value!r}")

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,15 +12,31 @@ from torch.optim.swa_utils import AveragedModel
 
 from vlrface import __version__
 from vlrface.checkpoint import Checkpoint, fingerprint
-from vlrface.losses.objective import MethodObjective
+from vlrface.losses.objective import MethodObjective, nonfinite
 from vlrface.losses.recognizability import UnrecognizableStatistics
 from vlrface.models.recognizer import Recognizer
 from vlrface.train.options import TrainingOptions
 from vlrface.types import VlrfaceError
 
 
+@dataclass(frozen=True, eq=False)
+class _Validated:
+    """What the validation at a step leaves for whoever uses the weights."""
+
+    step: int
+    statistics: UnrecognizableStatistics | None
+    card: Mapping[str, Any]
+
+
 class RunState:
     """Weights, prototypes, optimiser and averages of a run at one step.
+
+    Args:
+        recognizer: the network, on the device that trains.
+        objective: losses, prototypes and statistics of the unrecognizable faces.
+        options: how it is trained.
+        config: the resolved configuration as JSON values.
+        data_fingerprint: of the data it is trained on; "" where nobody asks.
 
     Attributes:
         step: steps done.
@@ -27,6 +44,7 @@ class RunState:
         best_criterion: the best validation so far, -inf before the first.
         best_figures: its figures.
         seconds: time spent training, over all sittings.
+        threads_before: torch threads of the sitting that wrote what `restore` read; None without one.
     """
 
     def __init__(
@@ -35,6 +53,7 @@ class RunState:
         objective: MethodObjective,
         options: TrainingOptions,
         config: Mapping[str, Any],
+        data_fingerprint: str = "",
     ) -> None:
         self.recognizer = recognizer
         self.objective = objective
@@ -43,8 +62,11 @@ class RunState:
         self.epochs_done = 0
         self.best_criterion = float("-inf")
         self.best_figures: dict[str, float] = {}
+        self.threads_before: int | None = None
         self._options = options
         self._config = dict(config)
+        self._data_fingerprint = data_fingerprint
+        self._validated: _Validated | None = None
         self._earlier = 0.0
         self._began = time.perf_counter()
         self._optimizer = _optimizer(recognizer, objective, options)
@@ -80,6 +102,16 @@ class RunState:
         """The network to validate and to keep: the averaged one if there is one. Not a copy."""
         return self.recognizer if self._averaged is None else cast("Recognizer", self._averaged.module)
 
+    def nonfinite(self) -> tuple[str, ...]:
+        """Names of the tensors of the run that hold NaN or infinity. Such a run must not be saved over a good one."""
+        # The statistics of the unrecognizable faces are NaN until measured, and checked whenever they are.
+        checked = {name: value for name, value in self._tensors().items() if not name.startswith("objective.ui_")}
+        return nonfinite({name: value.to(self.device) for name, value in checked.items()})
+
+    def validated(self, statistics: UnrecognizableStatistics | None, card: Mapping[str, Any]) -> None:
+        """Note what the validation of this step found; every `save_last` from now on carries it."""
+        self._validated = _Validated(self.step, statistics, dict(card))
+
     def save_best(
         self,
         path: Path,
@@ -88,29 +120,41 @@ class RunState:
         card: Mapping[str, Any],
     ) -> None:
         """Write what serves: weights, statistics, and a card with configuration, figures and calibration."""
-        weights = served.state_dict()
-        tensors = {f"recognizer.{name}": value for name, value in weights.items()}
-        values = {**self._card(), **card, "fingerprint": fingerprint(weights)}
-        if statistics is not None:
-            tensors["statistics.center"] = statistics.center
-            values["statistics"] = {"mean": statistics.mean, "deviation": statistics.deviation}
-        Checkpoint(tensors, values).save(path)
+        tensors = {f"recognizer.{name}": value for name, value in served.state_dict().items()}
+        self._save(path, tensors, served, _Validated(self.step, statistics, card))
 
     def save_last(self, path: Path) -> None:
-        """Write all that `restore` needs."""
+        """Write all that `restore` needs, and all that using the served weights needs.
+
+        These are `averaged.module.*` where the run averages, else `recognizer.*`. Statistics and calibration are those
+        of the last validation, at the card's "validated_step"; "fingerprint" is that of the served weights in the file.
+        All of these are absent before the first validation.
+        """
+        self._save(path, self._tensors(), self.served(), self._validated)
+
+    def _tensors(self) -> dict[str, Tensor]:
         tensors = {f"recognizer.{name}": value for name, value in self.recognizer.state_dict().items()}
         tensors |= {f"objective.{name}": value for name, value in self.objective.state_dict().items()}
         if self._averaged is not None:
             tensors |= {f"averaged.{name}": value for name, value in self._averaged.state_dict().items()}
         for index, values in self._optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{k}": v for k, v in values.items() if isinstance(v, Tensor)}
-        Checkpoint(tensors, self._card()).save(path)
+        return tensors
+
+    def _save(self, path: Path, tensors: dict[str, Tensor], served: Recognizer, found: _Validated | None) -> None:
+        card = self._card()
+        if found is not None:
+            card |= {**found.card, "validated_step": found.step, "fingerprint": fingerprint(served.state_dict())}
+            if found.statistics is not None:
+                tensors = {**tensors, "statistics.center": found.statistics.center}
+                card["statistics"] = {"mean": found.statistics.mean, "deviation": found.statistics.deviation}
+        Checkpoint(tensors, card).save(path)
 
     def restore(self, path: Path) -> None:
         """Become the run that `save_last` wrote.
 
         Raises:
-            VlrfaceError: it was a run of another configuration.
+            VlrfaceError: it was a run of another configuration, on other data, or its tensors do not fit.
         """
         checkpoint = Checkpoint.load(path)
         different = _differences(checkpoint.card["config"], self._config)
@@ -119,10 +163,16 @@ class RunState:
                 f"{path.parent} holds a run of another configuration ({'; '.join(different[:3])}). "
                 "Choose another --out, or remove that folder to start afresh"
             )
-        self.recognizer.load_state_dict(checkpoint.group("recognizer"))
-        self.objective.load_state_dict(checkpoint.group("objective"))
+        # A file of an earlier version says nothing of its data; there is nothing to compare.
+        if checkpoint.card.get("data_fingerprint", self._data_fingerprint) != self._data_fingerprint:
+            raise VlrfaceError(
+                f"{path.parent} holds a run on other data: since then pictures were added, removed or replaced, or the "
+                "classes are others. Choose another --out, or put the data back as it was"
+            )
+        _load(self.recognizer, checkpoint.group("recognizer"), path)
+        _load(self.objective, checkpoint.group("objective"), path)
         if self._averaged is not None:
-            self._averaged.load_state_dict(checkpoint.group("averaged"))
+            _load(self._averaged, checkpoint.group("averaged"), path)
         state: dict[int, dict[str, Tensor]] = {}
         for name, value in checkpoint.group("optimizer").items():
             index, key = name.split(".", 1)
@@ -135,18 +185,45 @@ class RunState:
         best = checkpoint.card["best_criterion"]
         self.best_criterion = float("-inf") if best is None else float(best)
         self._earlier = float(checkpoint.card["seconds"])
+        self.threads_before = checkpoint.card.get("threads")
+        self._validated = self._validated_in(checkpoint)
+
+    def _validated_in(self, checkpoint: Checkpoint) -> _Validated | None:
+        card = checkpoint.card
+        if "validated_step" not in card:
+            return None
+        statistics = None
+        if "statistics" in card:
+            center = checkpoint.tensors["statistics.center"].to(self.device)
+            statistics = UnrecognizableStatistics(center, card["statistics"]["mean"], card["statistics"]["deviation"])
+        # What is not ours came from the validation.
+        ours = self._card().keys() | {"validated_step", "fingerprint", "statistics"}
+        return _Validated(card["validated_step"], statistics, {k: v for k, v in card.items() if k not in ours})
 
     def _card(self) -> dict[str, Any]:
         unset = self.best_criterion == float("-inf")
         return {
             "version": __version__,
             "config": self._config,
+            "data_fingerprint": self._data_fingerprint,
+            "threads": torch.get_num_threads(),
             "step": self.step,
             "epochs_done": self.epochs_done,
             "seconds": self.seconds,
             "figures": self.best_figures,
             "best_criterion": None if unset else self.best_criterion,
         }
+
+
+def _load(module: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
+    try:
+        module.load_state_dict(tensors)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise VlrfaceError(
+            f"{path} does not fit what is trained now ({reason}): other data with another number of classes, or "
+            "another version of vlrface. Choose another --out, or remove that folder to start afresh"
+        ) from error
 
 
 def _ramped_average(decay: float) -> Callable[[Sequence[Tensor], Sequence[Tensor], Tensor | int], None]:
