@@ -92,7 +92,7 @@ experiment = Experiment(
         deviation_floor=0.3,
     ),
     training=TrainingOptions(
-        epochs=24,
+        epochs=12,
         batch_size=128,
         trunk_rate=0.05,
         heads_rate=0.04,
