@@ -37,7 +37,7 @@ check: .venv/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports
-	$(BIN)/mkdocs build --strict --quiet
+	$(BIN)/mkdocs build --strict
 
 bench: .venv/.dev
 	set -e; for each in benchmarks/*.py; do $(BIN)/python $$each; done

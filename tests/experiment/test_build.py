@@ -18,6 +18,7 @@ from vlrface.experiment.config import (
     load_recipe,
 )
 from vlrface.experiment.sources import Places, load_source
+from vlrface.experiment.training import train_experiment
 from vlrface.images.augment import Chain
 from vlrface.types import VlrfaceError
 
@@ -68,7 +69,7 @@ def test_no_picture_of_a_held_out_person_reaches_training_or_the_unrecognizable_
     monkeypatch.setattr(building, "Batches", batches)
     monkeypatch.setattr(building, "unrecognizable_inputs", inputs)
     places = Places(data, tmp_path, progress=False)
-    ingredients = build(experiment, places)
+    ingredients = build(experiment, places).ingredients
     source = experiment.data.validation.source
     people = held_and_trained(experiment, {source: load_source(source, places)})
     assert len(people.held) == 4
@@ -146,12 +147,22 @@ def test_teacher_embeddings_are_cached_and_start_the_prototypes(experiment, data
         head=dataclasses.replace(experiment.head, from_teacher=True),
     )
     places = Places(data, tmp_path, progress=False)
-    first = build(taught, places)
+    first = build(taught, places).ingredients
     monkeypatch.setattr("vlrface.experiment.teacher.encode_crops", None)  # a second pass would fail
-    second = build(taught, places)
+    second = build(taught, places).ingredients
     assert (first.teachers[0] == second.teachers[0]).all()
     prototypes = first.objective.head.prototypes.detach()
     # Four pictures of each person, in order: the rows of the first are the first four.
     unit = torch.nn.functional.normalize(first.teachers[0])
     mean = torch.nn.functional.normalize(unit[:4].mean(dim=0), dim=0)
     torch.testing.assert_close(prototypes[0], mean, atol=1e-5, rtol=0)
+
+
+def test_a_run_is_not_resumed_on_other_pictures(experiment, tmp_path):
+    save(tmp_path / "tinyface" / "Training_Set", [str(i) for i in range(12)], 0)
+    short = dataclasses.replace(experiment, training=dataclasses.replace(experiment.training, epochs=1))
+    places = Places(tmp_path, tmp_path / "cache", progress=False)
+    train_experiment(short, tmp_path / "run", places)
+    save(tmp_path / "tinyface" / "Training_Set", ["99"], 1)
+    with pytest.raises(VlrfaceError, match="data"):
+        train_experiment(short, tmp_path / "run", places)

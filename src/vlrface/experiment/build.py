@@ -1,6 +1,7 @@
 """From an experiment's configuration to the built objects that training takes."""
 
-from collections.abc import Callable, Mapping, Sequence
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,8 +29,21 @@ from vlrface.train import Ingredients, Validation
 from vlrface.types import VlrfaceError
 
 
-def build(experiment: Experiment, places: Places) -> Ingredients:
-    """Everything that `vlrface.train.train` needs.
+@dataclass(frozen=True, eq=False)
+class Built:
+    """What `vlrface.train.train` takes.
+
+    Attributes:
+        ingredients: the objects of the run.
+        data_fingerprint: changes with the pictures and with who is trained on; a resumed run must have the same.
+    """
+
+    ingredients: Ingredients
+    data_fingerprint: str
+
+
+def build(experiment: Experiment, places: Places) -> Built:
+    """Everything that training needs.
 
     Raises:
         VlrfaceError: settings contradict each other, or the data lack what they ask for.
@@ -55,7 +69,7 @@ def build(experiment: Experiment, places: Places) -> Ingredients:
     if config.unrecognizable is not None:
         source = loaded[config.unrecognizable.source]
         unrecognizable = unrecognizable_inputs(config.unrecognizable, source, people.trained, recognizer)
-    return Ingredients(
+    ingredients = Ingredients(
         recognizer=recognizer,
         objective=_objective(experiment, recognizer.embedding_dim, len(people.trained), parts, teachers),
         batches=batches,
@@ -63,6 +77,15 @@ def build(experiment: Experiment, places: Places) -> Ingredients:
         unrecognizable=unrecognizable,
         validate=validator(loaded[config.validation.source], people.held, unrecognizable, predicts(experiment)),
     )
+    return Built(ingredients, _data_fingerprint(loaded.values(), people))
+
+
+def _data_fingerprint(loaded: Iterable[Loaded], people: "People") -> str:
+    digest = hashlib.sha256()
+    for source in loaded:
+        digest.update(source.manifest.fingerprint().encode())
+    digest.update("\n".join([*people.trained.tolist(), "held out", *people.held.tolist()]).encode())
+    return digest.hexdigest()[:16]
 
 
 @dataclass(frozen=True, eq=False)

@@ -41,15 +41,16 @@ def run_training(
 def train_experiment(experiment: Experiment, folder: Path, places: Places) -> Outcome:
     """Train into a folder, with the resolved configuration and the environment beside the checkpoints."""
     config = to_json(experiment)
-    ingredients = build(experiment, places)
+    built = build(experiment, places)
     if not (folder / LAST_NAME).is_file():  # else `train` compares with what is there before anything changes
         _write_json(folder / "environment.json", environment())
         _write_json(folder / "config.json", config)
     return train(
-        ingredients,
+        built.ingredients,
         experiment.training,
         folder,
         config=config,
+        data_fingerprint=built.data_fingerprint,
         seed=experiment.seed,
         progress=places.progress,
     )
