@@ -1,10 +1,10 @@
-"""Plain ArcFace under the same data, steps and rates as `lfw_vlr.py`: the baseline of the method.
+"""ArcFace without the parts of the method, under the same data, distillation, steps and rates as `lfw_vlr.py`.
 
     vlrface train recipes/lfw_vlr_arcface.py --data DIR --out runs/lfw_vlr_arcface
     vlrface evaluate runs/lfw_vlr_arcface --benchmark tinyface --data DIR/lfw-vlr/tinyface
 
-Only the method's own parts are taken out: recognizability, diversion, attention. Distillation, prototypes, augmentation
-and schedule stay, so that the difference is the method's.
+The baseline that `lfw_vlr.py` is compared with. Only the method's own parts are taken out: recognizability, diversion,
+attention. Distillation, first prototypes, augmentation and schedule stay, so that the difference is the method's.
 """
 
 from dataclasses import replace
