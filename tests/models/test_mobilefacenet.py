@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from vlrface.models.mobilefacenet import CASIA, MS1M, MobileFaceNet, mobilefacenet_input
+from vlrface.models.mobilefacenet import CASIA, MS1M, ConvolutionUnit, MobileFaceNet, mobilefacenet_input
 from vlrface.models.pretrained import load_mobilefacenet_casia
 from vlrface.models.recognizer import Recognizer
 
@@ -55,3 +55,17 @@ def test_variants_differ_in_their_epsilons():
 def test_normalisation_is_the_public_networks():
     spec = MobileFaceNet().input
     assert (spec.height, spec.width, spec.mean, spec.scale, spec.order) == (112, 112, 127.5, 0.0078125, "rgb")
+
+
+@pytest.mark.parametrize(("height", "width"), [(8, 8), (7, 9), (1, 2)])
+def test_a_strided_depthwise_unit_trains_as_it_is_used(height, width):
+    torch.manual_seed(0)
+    unit = ConvolutionUnit(6, 6, 3, stride=2, groups=6, epsilon=1e-5)
+    x = torch.randn(4, 6, height, width)
+    unit.train()
+    ours = unit._convolved(x)
+    (gradient,) = torch.autograd.grad(ours.square().sum(), unit.conv.weight)
+    plain = unit.conv(x)
+    (expected,) = torch.autograd.grad(plain.square().sum(), unit.conv.weight)
+    torch.testing.assert_close(ours, plain)
+    torch.testing.assert_close(gradient, expected)
