@@ -3,7 +3,8 @@
     python benchmarks/train_step.py [--side 64] [--batch 128] [--json FILE]
 
 Both ways give the same values (see `vlrface.models.mobilefacenet`); each is compiled and run in turn in one process,
-and the median of the steps is taken. The last line is JSON: `images_per_second`, `strided_images_per_second`, `speedup`.
+and the median of the steps is taken. The last line is JSON: `images_per_second`, `strided_images_per_second` and
+`speedup`.
 """
 
 import argparse
