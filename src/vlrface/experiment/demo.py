@@ -15,13 +15,13 @@ from vlrface.data.manifest import Manifest
 from vlrface.encode import encode_crops
 from vlrface.evaluate import evaluate_tinyface
 from vlrface.experiment.benchmark import summarise, write_pages
-from vlrface.experiment.config import load_recipe
+from vlrface.experiment.config import ProceduralSource, load_recipe
 from vlrface.experiment.encoding import encode_destroyed
 from vlrface.experiment.environment import environment
 from vlrface.experiment.network import load_trained
 from vlrface.experiment.sources import Places
 from vlrface.experiment.training import train_experiment
-from vlrface.images.degrade import SURVEILLANCE, degrade
+from vlrface.images.degrade import SURVEILLANCE, DegradationRange, degrade
 from vlrface.images.procedural import procedural_faces
 from vlrface.metrics.correlation import spearman
 from vlrface.types import DISTRACTOR_IDENTITY, Faces, Report, VlrfaceError
@@ -32,7 +32,7 @@ _FIRST_TEST_IDENTITY = 100_000
 
 @dataclass(frozen=True, eq=False)
 class ProceduralTest:
-    """A closed-set test in the TinyFace manner, of built-in faces under surveillance degradation.
+    """A closed-set test in the TinyFace manner, of built-in faces as a camera gives them.
 
     Attributes:
         manifest: splits "gallery", "probe", "distractor"; truth "severity" in [0, 1].
@@ -43,12 +43,14 @@ class ProceduralTest:
     crops: Sequence[UInt8[ndarray, "_ _ 3"]]
 
 
-def procedural_test(identities: int = 100, distractors: int = 200, seed: int = 0) -> ProceduralTest:
-    """Two gallery crops and three probes of each identity, and distractors of one crop each."""
+def procedural_test(
+    camera: DegradationRange = SURVEILLANCE, identities: int = 100, distractors: int = 200, seed: int = 0
+) -> ProceduralTest:
+    """Two gallery crops and three probes of each identity, and distractors of one crop each, as `camera` gives them."""
     known = procedural_faces(identities, 5, seed=seed, first_identity=_FIRST_TEST_IDENTITY)
     others = procedural_faces(distractors, 1, seed=seed, first_identity=_FIRST_TEST_IDENTITY + identities)
     pictures = [*known.images, *others.images]
-    drawn = [SURVEILLANCE.draw(np.random.default_rng([seed, 77, i])) for i in range(len(pictures))]
+    drawn = [camera.draw(np.random.default_rng([seed, 77, i])) for i in range(len(pictures))]
     roles = np.array(["gallery", "gallery", "probe", "probe", "probe"] * identities + ["distractor"] * distractors)
     manifest = Manifest(
         sources=np.array([f"#{i}" for i in range(len(pictures))]),
@@ -67,7 +69,9 @@ def run_demo(folder: Path, *, progress: bool = True) -> Report:
     print(f"training {experiment.name} on built-in faces ({folder})")
     outcome = train_experiment(experiment, folder, Places(folder, folder / "cache", progress))
     trained = load_trained(outcome.best)
-    test = procedural_test()
+    source = experiment.data.validation.source
+    camera = source.degradation if isinstance(source, ProceduralSource) else None
+    test = procedural_test(camera or SURVEILLANCE)
     crops = crops_in_memory(list(test.crops))
     faces = encode_crops(trained.recognizer, crops, test.manifest, flip=True, meta=trained.meta())
     gallery = [test.crops[i] for i in np.flatnonzero(test.manifest.splits == "gallery").tolist()]
