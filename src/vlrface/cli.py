@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from vlrface import __version__
+
 Output = tyro.conf.arg(aliases=["-o"])
 
 
@@ -159,6 +161,9 @@ COMMANDS: dict[str, Callable[..., Any]] = {
 
 def main() -> None:
     """Run a command; an expected error is one line on standard error and exit code 1."""
+    if sys.argv[1:] == ["--version"]:
+        print(f"vlrface {__version__}")
+        return
     try:
         tyro.extras.subcommand_cli_from_dict(
             COMMANDS,

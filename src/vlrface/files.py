@@ -1,5 +1,6 @@
 """Writing files so that nothing is lost: a temporary name first, then a rename."""
 
+import errno
 import os
 import secrets
 from collections.abc import Generator
@@ -29,8 +30,10 @@ def written_atomically(path: Path) -> Generator[Path]:
         os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     except OSError as error:
         raise _named(error, path) from error
+    mode = temporary.stat().st_mode
     try:
         yield temporary
+        temporary.chmod(mode)  # some writers put a private file of their own in its place
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -42,4 +45,5 @@ def written_atomically(path: Path) -> Generator[Path]:
 
 def _named(error: OSError, path: Path) -> OSError:
     reason = error.strerror or str(error)
-    return OSError(error.errno, f"cannot write {path}: {reason}. Free space or choose another place; nothing was lost")
+    remedy = "Free space, or choose" if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else "Choose"
+    return OSError(error.errno, f"cannot write {path}: {reason}. {remedy} another place; nothing was lost")

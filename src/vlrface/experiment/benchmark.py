@@ -49,9 +49,12 @@ def evaluate_benchmark(
 ) -> Report:
     """What `vlrface evaluate` does; see there."""
     began = time.perf_counter()
+    _check_paths(source, data, json_path, report_path, faces_path)
     saved = Faces.load(source) if source.suffix == ".npz" else None
     if saved is None and data is None:
-        raise VlrfaceError(f"a checkpoint is measured on pictures: give --data DIR with the {name} layout")
+        raise VlrfaceError(
+            f"a checkpoint is measured on pictures: give --data DIR with the {name} layout, or name a saved Faces file"
+        )
     trained = None if saved is not None else _load(source)
     benchmark = read_testing(data, allow_missing=allow_missing) if data is not None else None
     if benchmark is not None:
@@ -69,7 +72,8 @@ def evaluate_benchmark(
     opener = _opener(benchmark, faces)
     report = evaluate_tinyface(faces, seed=seed, resamples=resamples, context=_context(faces, benchmark))
     folder = source if source.is_dir() else source.parent
-    json_path, page = json_path or folder / f"{name}.json", report_path or folder / f"{name}.html"
+    stem = name if saved is None else f"{source.stem}.{name}"
+    json_path, page = json_path or folder / f"{stem}.json", report_path or folder / f"{stem}.html"
     if report_path is None and find_spec("matplotlib") is None:
         print('no page without the extra "report": pip install "vlrface[report]"')
         page = None
@@ -79,6 +83,19 @@ def evaluate_benchmark(
     summarise(report)
     print(f"numbers  {json_path}" + (f"\nreport   {page}" if page else ""))
     return report
+
+
+def _check_paths(
+    source: Path, data: Path | None, json_path: Path | None, report_path: Path | None, faces_path: Path | None
+) -> None:
+    """Refuse before any work what would fail or mislead after it."""
+    if source.is_file() and source.suffix not in (".npz", ".safetensors"):
+        raise VlrfaceError(f"{source}: give a checkpoint (.safetensors), a run's folder or a Faces file (.npz)")
+    if data is not None and not data.is_dir():
+        raise VlrfaceError(f"{data}: no such folder")
+    for path, suffix in ((json_path, ".json"), (report_path, ".html"), (faces_path, ".npz")):
+        if path is not None and path.suffix != suffix:
+            raise VlrfaceError(f"{path}: give a name that ends in {suffix}")
 
 
 def _load(source: Path) -> "Trained":
@@ -111,6 +128,8 @@ def _say_counts(benchmark: Benchmark) -> None:
     for name, count in benchmark.counts.items():
         published = benchmark.published.get(name)
         print(f"{name:<20} {count:>8,}" + (f"   (published: {published:,})" if published is not None else ""))
+    if any(benchmark.counts.get(name, count) != count for name, count in benchmark.published.items()):
+        print("the counts are not the published ones: this is not the official set, or not all of it")
     for name in benchmark.missing[:10]:
         print(f"  missing: {name}")
 

@@ -9,7 +9,7 @@ from jaxtyping import UInt8
 from numpy import ndarray
 
 from vlrface.data.cache import crops_in_memory
-from vlrface.data.folder import read_identity_folder, read_images
+from vlrface.data.folder import is_image_name, read_identity_folder, read_images
 from vlrface.data.manifest import Manifest
 from vlrface.data.tinyface import read_testing
 from vlrface.encode import encode, encode_crops
@@ -34,6 +34,8 @@ def encode_folder(
     progress: bool,
 ) -> Faces:
     """What `vlrface encode` does; see there."""
+    if output.suffix != ".npz":
+        raise VlrfaceError(f"{output}: give a name that ends in .npz")
     trained = load_trained(checkpoint)
     manifest = _manifest(data, layout, allow_missing)
     faces = encode_manifest(trained, manifest, data, flip=flip, batch_size=batch_size, progress=progress)
@@ -78,11 +80,16 @@ def encode_destroyed(trained: Trained, pictures: Sequence[UInt8[ndarray, "_ _ 3"
 
 
 def _manifest(data: Path, layout: str, allow_missing: bool) -> Manifest:
+    if data.is_file():
+        return read_images([data])
     if not data.is_dir():
         raise VlrfaceError(f"{data}: no such folder")
     if layout == "auto":
-        has_folders = any(each.is_dir() for each in data.iterdir())
-        layout = "tinyface" if (data / "Testing_Set").is_dir() else "identities" if has_folders else "pictures"
+        entries = list(data.iterdir())
+        # A folder with loose pictures is no folder of identities, whatever else it holds: nothing is left out.
+        loose = not any(each.is_dir() for each in entries) or any(is_image_name(each.name) for each in entries)
+        layout = "tinyface" if (data / "Testing_Set").is_dir() else "pictures" if loose else "identities"
+        print(f"layout: {layout}")
     if layout == "tinyface":
         return read_testing(data, allow_missing=allow_missing).manifest
     return read_identity_folder(data) if layout == "identities" else read_images([data])

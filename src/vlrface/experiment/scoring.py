@@ -41,6 +41,8 @@ def score_paths(
     Raises:
         VlrfaceError: no picture among the paths, an unknown kind of output, or a checkpoint that cannot score.
     """
+    if not paths:
+        raise VlrfaceError("give pictures, or folders of pictures")
     if output.suffix not in (".csv", ".parquet", ".html"):
         raise VlrfaceError(f"{output}: give a name that ends in .csv, .parquet or .html")
     trained = load_trained(checkpoint)
@@ -63,10 +65,12 @@ def score_paths(
     verdicts = {v: sum(row.verdict == v for row in rows) for v in ("recognizable", "doubtful", "unrecognizable")}
     print(f"{len(rows) - len(failed)} of {len(rows)} scored: " + ", ".join(f"{n} {v}" for v, n in verdicts.items()))
     for row in failed[:10]:
-        print(f"  not scored: {row.reason}")
+        print(f"  not scored: {row.path}: {row.reason}")
     if len(failed) > 10:
         print(f"  … and {len(failed) - 10} more, all in {output}")
-    print(f"written     {output}")
+    print(f"score       {_meaning(calibration)}\nwritten     {output}")
+    if len(failed) == len(rows):
+        raise VlrfaceError(f"none of {len(rows)} pictures could be scored; the reasons are in {output}")
     return len(failed)
 
 
@@ -83,7 +87,7 @@ def _rows(faces: Faces, paths: Sequence[Path], calibration: Calibration) -> list
     verdicts = calibration.verdict(faces.recognizability)
     rows: list[_Row] = []
     for i in range(len(faces)):
-        reason = str(faces.failures[i])
+        reason = str(faces.failures[i]).removeprefix(f"{paths[i]}: ")
         rows.append(
             _Row(
                 path=str(paths[i]),

@@ -215,9 +215,12 @@ def summary(report: Report) -> str:
         parts.append(f"The right person is the first answer for {_with_interval(figures['rank1'], 'share')} of {of}.")
         refused = figures.get("rank1@reject=0.3")
         if refused is not None:
-            change = "raises" if refused.value > figures["rank1"].value else "brings"
+            gain = figures.get("rank1_gain@reject=0.3", Estimate(refused.value - figures["rank1"].value))
+            known = not (gain.low <= 0 <= gain.high)  # an interval that holds 0, or none
+            change = "changes" if not known else "raises" if gain.value > 0 else "lowers"
+            doubt = "" if known else ", which may be chance"
             share = threshold("0.3")
-            parts.append(f"Refusing the {share} least recognizable {change} this to {percent(refused.value)}.")
+            parts.append(f"Refusing the {share} least recognizable {change} this to {percent(refused.value)}{doubt}.")
     if not parts:
         parts = [_sentence(name, estimate) for name, estimate in list(figures.items())[:2]]
     return " ".join(parts)
