@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from vlrface import __version__
+
 COMMANDS = ("demo", "train", "encode", "evaluate", "score")
 
 
@@ -38,6 +40,12 @@ def test_help_of_a_command_explains_its_options(command):
     assert "--quiet" in shown.stdout
     if command != "demo":
         assert "Example: vlrface" in shown.stdout
+
+
+def test_version():
+    shown = vlrface("--version")
+    assert shown.returncode == 0
+    assert shown.stdout.strip() == f"vlrface {__version__}"
 
 
 def test_help_imports_nothing_heavy():

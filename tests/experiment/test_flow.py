@@ -153,7 +153,13 @@ def mixed(tmp_path_factory):
 
 
 GOOD = {"good.jpg", "grey.png", "rgba.png", "cmyk.jpg", "deep.png"}
-BAD = {"cut.jpg", "huge.png", "text.jpg", "empty.jpg", "dot.png"}
+BAD = {
+    "cut.jpg": "truncated",
+    "huge.png": "30,000 x 30,000 pixels",
+    "text.jpg": "not a picture",
+    "empty.jpg": "empty",
+    "dot.png": "1 x 1 pixels",
+}
 
 
 def test_score_names_every_failure_and_scores_the_rest(trained_run, mixed, tmp_path, capsys):
@@ -161,14 +167,14 @@ def test_score_names_every_failure_and_scores_the_rest(trained_run, mixed, tmp_p
     assert score_paths(trained_run, [mixed], output, progress=False) == len(BAD)
     with output.open() as file:
         rows = {row["path"].removeprefix(f"{mixed}/"): row for row in csv.DictReader(file)}
-    assert rows.keys() == GOOD | BAD
+    assert rows.keys() == GOOD | BAD.keys()
     for name in GOOD:
         assert 0 <= float(rows[name]["score"]) <= 1
         assert rows[name]["verdict"] in ("recognizable", "doubtful", "unrecognizable")
         assert not rows[name]["reason"]
-    for name in BAD:
+    for name, reason in BAD.items():
         assert rows[name]["verdict"] == "failed"
-        assert name in rows[name]["reason"]
+        assert reason in rows[name]["reason"]
     said = capsys.readouterr().out
     assert "5 of 10 scored" in said
     assert all(name in said for name in BAD)
@@ -200,7 +206,7 @@ def test_score_writes_parquet_and_a_page_with_the_same_values(trained_run, mixed
             if ours["score"] is not None:
                 assert ours["score"] == pytest.approx(float(theirs["score"]), abs=1e-4)
     page = (tmp_path / "s.html").read_text()
-    for name in GOOD | BAD:
+    for name in GOOD | BAD.keys():
         assert name in page
 
 
@@ -216,3 +222,45 @@ def test_a_run_without_recognizability_says_that_it_cannot_score(data, tmp_path,
     report = evaluate(tmp_path / "plain", data / "tinyface")
     assert "rank1" in report.figures
     assert "rank1@reject=0.3" not in report.figures
+
+
+def test_a_folder_with_loose_pictures_is_encoded_whole(trained_run, mixed, tmp_path, capsys):
+    folder = tmp_path / "crops"
+    (folder / "more").mkdir(parents=True)
+    for place in (folder, folder / "more"):
+        (place / "a.jpg").write_bytes((mixed / "good.jpg").read_bytes())
+    faces = encode_folder(
+        trained_run, folder, tmp_path / "f.npz", "auto", flip=False, batch_size=4, allow_missing=False, progress=False
+    )
+    assert sorted(faces.names) == ["a.jpg", "more/a.jpg"]
+    assert "layout: pictures" in capsys.readouterr().out
+
+
+def test_names_that_mislead_are_refused_before_any_work(trained_run, data, tmp_path):
+    def encode_to(output):
+        encode_folder(trained_run, data, output, "auto", flip=False, batch_size=4, allow_missing=False, progress=False)
+
+    with pytest.raises(VlrfaceError, match=r"ends in \.npz"):
+        encode_to(tmp_path / "f.csv")
+    with pytest.raises(VlrfaceError, match=r"ends in \.json"):
+        evaluate(trained_run, data / "tinyface", json_path=tmp_path / "n.txt")
+    with pytest.raises(VlrfaceError, match="nowhere: no such folder"):
+        evaluate(trained_run, tmp_path / "nowhere")
+    table = tmp_path / "s.csv"
+    table.touch()
+    with pytest.raises(VlrfaceError, match=r"give a checkpoint"):
+        evaluate(table)
+
+
+def test_two_faces_files_in_one_folder_keep_their_own_results(evaluated):
+    _, folder = evaluated
+    for name in ("one", "two"):
+        (folder / f"{name}.npz").write_bytes((folder / "faces.npz").read_bytes())
+        evaluate(folder / f"{name}.npz")
+    assert {"one.tinyface.json", "two.tinyface.json"} <= {each.name for each in folder.iterdir()}
+
+
+def test_scoring_nothing_is_an_error_that_keeps_the_reasons(trained_run, mixed, tmp_path):
+    with pytest.raises(VlrfaceError, match="none of 1 pictures could be scored"):
+        score_paths(trained_run, [mixed / "empty.jpg"], tmp_path / "s.csv", progress=False)
+    assert "empty" in (tmp_path / "s.csv").read_text()

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vlrface.report import wording
-from vlrface.types import Estimate
+from vlrface.types import Estimate, Report
 
 from . import made
 
@@ -200,3 +200,16 @@ def test_the_summary_without_rank_1() -> None:
 
 def test_a_given_summary_is_taken() -> None:
     assert wording.summary(made.report(context={"summary": "All is well."})) == "All is well."
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "said"),
+    [(0.01, 0.06, "raises this to 50.0"), (-0.01, 0.06, "which may be chance"), (-0.06, -0.01, "lowers this to")],
+)
+def test_the_summary_claims_no_more_than_its_interval(low, high, said):
+    figures = {
+        "rank1": Estimate(0.46, 0.41, 0.5),
+        "rank1@reject=0.3": Estimate(0.5, 0.45, 0.55),
+        "rank1_gain@reject=0.3": Estimate((low + high) / 2, low, high),
+    }
+    assert said in wording.summary(Report("t", "tinyface", figures, {"probes": 9}, {}, {}))
