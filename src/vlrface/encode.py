@@ -51,13 +51,48 @@ def encode(
         One row per manifest row. A picture that cannot be decoded has NaN values and its reason in `failures`.
     """
     checked = limits or DecodeLimits()
-    batches = [
-        np.arange(start, min(start + batch_size, len(manifest))) for start in range(0, len(manifest), batch_size)
-    ]
 
     def load(rows: ndarray) -> _Loaded:
-        return _load(recognizer, manifest, rows, checked)
+        return _decoded(recognizer, manifest, rows, checked)
 
+    return _encoded(recognizer, manifest, load, flip, batch_size, progress, meta)
+
+
+def encode_crops(
+    recognizer: Recognizer,
+    crops: Crops,
+    manifest: Manifest,
+    *,
+    flip: bool = False,
+    batch_size: int = 64,
+    progress: bool = False,
+    meta: Mapping[str, Any] | None = None,
+) -> Faces:
+    """The same for crops that are decoded already, for example by the training cache."""
+
+    def load(rows: ndarray) -> _Loaded:
+        images = np.zeros((len(rows), recognizer.input.height, recognizer.input.width, 3), np.uint8)
+        failures = [str(reason) for reason in crops.failures[rows]]
+        for position, row in enumerate(rows):
+            if not failures[position]:
+                images[position] = recognizer.prepare(crops[row])
+        return _Loaded(images, crops.sizes[rows].min(axis=1).astype(np.int32), failures)
+
+    return _encoded(recognizer, manifest, load, flip, batch_size, progress, meta)
+
+
+def _encoded(
+    recognizer: Recognizer,
+    manifest: Manifest,
+    load: Callable[[ndarray], _Loaded],
+    flip: bool,
+    batch_size: int,
+    progress: bool,
+    meta: Mapping[str, Any] | None,
+) -> Faces:
+    """Load the rows of a manifest batch by batch, and encode them."""
+    order = np.arange(len(manifest))
+    batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
     parts: list[tuple[ndarray, ndarray]] = []
     sizes: list[ndarray] = []
     failures: list[str] = []
@@ -79,39 +114,6 @@ def encode(
     )
 
 
-def encode_crops(
-    recognizer: Recognizer,
-    crops: Crops,
-    manifest: Manifest,
-    *,
-    flip: bool = False,
-    batch_size: int = 64,
-    progress: bool = False,
-    meta: Mapping[str, Any] | None = None,
-) -> Faces:
-    """The same for crops that are decoded already, for example by the training cache."""
-    parts: list[tuple[ndarray, ndarray]] = []
-    starts = range(0, len(manifest), batch_size)
-    for start in tqdm(starts, unit="batch", desc="encode", disable=not progress):
-        rows = range(start, min(start + batch_size, len(manifest)))
-        good = crops.failures[start : rows.stop] == ""
-        images = np.zeros((len(rows), recognizer.input.height, recognizer.input.width, 3), np.uint8)
-        for position, row in enumerate(rows):
-            if good[position]:
-                images[position] = recognizer.prepare(crops[row])
-        parts.append(_embed(recognizer, images, good, flip))
-    return Faces(
-        embeddings=np.concatenate([p[0] for p in parts]),
-        recognizability=np.concatenate([p[1] for p in parts]),
-        identities=manifest.identities.astype(np.int64),
-        roles=manifest.splits.astype(np.str_),
-        names=np.asarray(manifest.sources, np.str_),
-        sizes=crops.sizes.min(axis=1).astype(np.int32),
-        failures=crops.failures.astype(np.str_),
-        meta={**(meta or {}), "flip": flip},
-    )
-
-
 def _ahead(load: Callable[[ndarray], _Loaded], batches: Sequence[ndarray]) -> Iterator[_Loaded]:
     """Load each batch while the one before is used."""
     with ThreadPoolExecutor(1) as pool:
@@ -125,7 +127,7 @@ def _ahead(load: Callable[[ndarray], _Loaded], batches: Sequence[ndarray]) -> It
             yield coming.result()
 
 
-def _load(recognizer: Recognizer, manifest: Manifest, rows: Int[ndarray, " b"], limits: DecodeLimits) -> _Loaded:
+def _decoded(recognizer: Recognizer, manifest: Manifest, rows: Int[ndarray, " b"], limits: DecodeLimits) -> _Loaded:
     images = np.zeros((len(rows), recognizer.input.height, recognizer.input.width, 3), np.uint8)
     sizes = np.zeros(len(rows), np.int32)
     failures: list[str] = []

@@ -11,7 +11,6 @@ from vlrface.losses.distillation import cosine_distillation
 from vlrface.losses.heads import ArcFace
 from vlrface.losses.objective import PARTS, MethodObjective, ObjectiveWeights, weighted_sum
 from vlrface.losses.recognizability import (
-    UnrecognizableStatistics,
     index_diversion_loss,
     projection_loss,
     proximities,
@@ -20,33 +19,7 @@ from vlrface.losses.recognizability import (
 )
 from vlrface.types import VlrfaceError
 
-DIM, CLASSES, ROWS = 6, 5, 8
-ALL = ObjectiveWeights(1.0, 0.5, 0.25, 2.0, 0.75, 1.5)
-
-
-def normal(seed, *shape, dtype=torch.float32):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
-
-
-def batch(seed=0, dtype=torch.float32):
-    label = torch.randint(CLASSES, (ROWS,), generator=torch.Generator().manual_seed(seed))
-    return (
-        normal(seed, ROWS, DIM, dtype=dtype),
-        normal(seed + 1, ROWS, DIM, dtype=dtype),
-        normal(seed + 2, ROWS, dtype=dtype),
-        label,
-    )
-
-
-def unrecognizable(seed=7, dim=DIM):
-    return UnrecognizableStatistics.measure(normal(seed, 20, dim) + 1, normal(seed + 1, 20))
-
-
-def objective(weights=ALL, *, refreshed=True, head=None, **options):
-    made = MethodObjective(head or ArcFace(DIM, CLASSES, 16.0, 0.3), weights, **options)
-    if refreshed:
-        made.refresh(unrecognizable())
-    return made
+from .made import ALL, CLASSES, DIM, ROWS, batch, normal, objective, unrecognizable
 
 
 def only(**weights):
