@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from vlrface.data.cache import Crops
 from vlrface.data.manifest import Manifest
-from vlrface.images.decode import DecodeError, DecodeLimits, decode
+from vlrface.images.decode import DecodeError, DecodeLimits
 from vlrface.models.recognizer import Recognizer
 from vlrface.types import Faces
 
@@ -133,7 +133,7 @@ def _decoded(recognizer: Recognizer, manifest: Manifest, rows: Int[ndarray, " b"
     failures: list[str] = []
     for position, row in enumerate(rows):
         try:
-            picture = decode(manifest.path(int(row)), limits)
+            picture = manifest.picture(int(row), limits)
         except DecodeError as error:
             failures.append(str(error))
             continue

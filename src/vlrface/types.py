@@ -33,6 +33,36 @@ class VlrfaceError(ValueError):
 
 
 @dataclass(frozen=True, eq=False)
+class Pairing:
+    """Listed pairs of faces, by row number: what verification on a pair list compares.
+
+    Attributes:
+        first: (m,) row of the one face.
+        second: (m,) row of the other.
+        same: (m,) whether the list says that both show one person.
+        fold: (m,) fold of the list, from 0; -1 for a list without folds.
+
+    Raises:
+        VlrfaceError: the lengths differ, or a row or fold is below what is allowed.
+    """
+
+    first: Int[ndarray, " m"]
+    second: Int[ndarray, " m"]
+    same: Bool[ndarray, " m"]
+    fold: Int[ndarray, " m"]
+
+    def __post_init__(self) -> None:
+        lengths = {len(self.first), len(self.second), len(self.same), len(self.fold)}
+        if len(lengths) != 1:
+            raise VlrfaceError(f"a pairing has columns of {sorted(lengths)} rows: give all the same length")
+        if len(self) and (min(self.first.min(), self.second.min()) < 0 or self.fold.min() < -1):
+            raise VlrfaceError("a pairing names a row below 0, or a fold below -1")
+
+    def __len__(self) -> int:
+        return len(self.first)
+
+
+@dataclass(frozen=True, eq=False)
 class Faces:
     """Encoded faces: one row per crop, in the order of the manifest they came from.
 
@@ -49,9 +79,12 @@ class Faces:
         sizes: (n,) int32, shorter side of the crop before any resizing, in pixels; 0 where unknown.
         failures: (n,) str, "" for an encoded crop, else why it could not be encoded.
         meta: JSON values that say how the rows were made: model, fingerprint, crops, flip fusion, calibration.
+        pairing: the pairs of a verification list, by row; None where the protocol has no list.
+        measures: other quality measures of each face by name, (n,) each, larger is better; NaN where there is none.
 
     Raises:
-        VlrfaceError: lengths differ, a value of an encoded row is NaN or infinite, or a name occurs twice in a role.
+        VlrfaceError: lengths differ, a value of an encoded row is NaN or infinite, a name occurs twice in a role, or a
+            pair names a row that is not there.
     """
 
     embeddings: Float[ndarray, "n d"]
@@ -62,12 +95,19 @@ class Faces:
     sizes: Int[ndarray, " n"]
     failures: ndarray
     meta: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    pairing: Pairing | None = None
+    measures: Mapping[str, Float[ndarray, " n"]] = field(default_factory=dict[str, ndarray])
 
     def __post_init__(self) -> None:
         n = len(self.embeddings)
-        for each in fields(self):
-            if each.name != "meta" and len(getattr(self, each.name)) != n:
-                raise VlrfaceError(f"Faces.{each.name} has {len(getattr(self, each.name))} rows, embeddings have {n}")
+        columns = {name: getattr(self, name) for name in _COLUMNS}
+        for name, column in [*columns.items(), *self.measures.items()]:
+            if len(column) != n:
+                raise VlrfaceError(f"Faces.{name} has {len(column)} rows, embeddings have {n}")
+        if self.pairing is not None and len(self.pairing):
+            last = int(max(self.pairing.first.max(), self.pairing.second.max()))
+            if last >= n:
+                raise VlrfaceError(f"Faces.pairing names row {last}, there are {n} rows")
         bad = self.encoded & ~np.isfinite(self.embeddings).all(axis=1)
         if bad.any():
             first = int(np.flatnonzero(bad)[0])
@@ -89,16 +129,18 @@ class Faces:
         return self.failures == ""
 
     def rows(self, index: Bool[ndarray, " n"] | Int[ndarray, " m"]) -> "Faces":
-        """The faces of some rows, by mask or by index, with the same `meta`."""
-        parts = {f.name: getattr(self, f.name)[index] for f in fields(self) if f.name != "meta"}
-        return Faces(**parts, meta=self.meta)
+        """The faces of some rows, by mask or by index, with the same `meta` and without a pairing."""
+        parts = {name: getattr(self, name)[index] for name in _COLUMNS}
+        return Faces(**parts, meta=self.meta, measures={name: v[index] for name, v in self.measures.items()})
 
     def role(self, *roles: str) -> "Faces":
         """The faces of one or several roles, in row order."""
         return self.rows(np.isin(self.roles, roles))
 
     def joined(self, other: "Faces") -> "Faces":
-        """These faces, then the others; `meta` stays that of these.
+        """These faces, then the others; `meta` and `pairing` stay those of these.
+
+        A measure that only one side has is NaN on the other.
 
         Raises:
             VlrfaceError: the embeddings differ in length, or a name would occur twice in a role.
@@ -107,13 +149,19 @@ class Faces:
             raise VlrfaceError(
                 f"cannot join faces of {self.embeddings.shape[1]}-d and {other.embeddings.shape[1]}-d embeddings"
             )
-        names = [f.name for f in fields(self) if f.name != "meta"]
-        parts = {name: np.concatenate([getattr(self, name), getattr(other, name)]) for name in names}
-        return Faces(**parts, meta=self.meta)
+        parts = {name: np.concatenate([getattr(self, name), getattr(other, name)]) for name in _COLUMNS}
+        measures = {
+            name: np.concatenate([each.measures.get(name, np.full(len(each), np.nan)) for each in (self, other)])
+            for name in dict.fromkeys([*self.measures, *other.measures])
+        }
+        return Faces(**parts, meta=self.meta, pairing=self.pairing, measures=measures)
 
     def save(self, path: Path) -> None:
         """Write an .npz (uncompressed, no pickle), atomically."""
-        arrays = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "meta"}
+        arrays = {name: getattr(self, name) for name in _COLUMNS}
+        if self.pairing is not None:
+            arrays |= {_PAIRING + f.name: getattr(self.pairing, f.name) for f in fields(self.pairing)}
+        arrays |= {_MEASURE + name: values for name, values in self.measures.items()}
         for name in ("roles", "names", "failures"):
             arrays[name] = arrays[name].astype(np.str_)
         with written_atomically(path) as temporary, temporary.open("wb") as file:
@@ -128,14 +176,21 @@ class Faces:
         """
         try:
             with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-                values: dict[str, Any] = {f.name: file[f.name] for f in fields(cls)}
+                values: dict[str, Any] = {name: file[name] for name in (*_COLUMNS, "meta")}
+                measures = {n.removeprefix(_MEASURE): file[n] for n in file.files if n.startswith(_MEASURE)}
+                paired = {f.name: file[_PAIRING + f.name] for f in fields(Pairing) if _PAIRING + f.name in file.files}
             values["meta"] = json.loads(str(values["meta"]))
+            pairing = Pairing(**paired) if paired else None
         except FileNotFoundError as error:
             raise VlrfaceError(f"{path}: no such file. Make one with `vlrface encode CKPT DATA -o {path}`") from error
         except _DAMAGED as error:
             raise VlrfaceError(f"{path}: not a Faces file ({error}). Make it again with `vlrface encode`") from error
-        return cls(**values)
+        return cls(**values, measures=measures, pairing=pairing)
 
+
+_COLUMNS: Final = ("embeddings", "recognizability", "identities", "roles", "names", "sizes", "failures")
+_PAIRING: Final = "pairing."
+_MEASURE: Final = "measure."
 
 # All that numpy, zipfile and json were seen to raise on files with bytes changed.
 _DAMAGED: Final = (

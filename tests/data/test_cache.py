@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import vlrface.data.cache as cache_module
+import vlrface.data.manifest as manifest_module
 from vlrface.data.cache import Crops, cached_crops, crops_in_memory
 from vlrface.data.folder import read_images
 from vlrface.data.manifest import Manifest
@@ -42,7 +43,7 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         names.append(path.name)
         return decode(path, limits)
 
-    monkeypatch.setattr(cache_module, "decode", counting)
+    monkeypatch.setattr(manifest_module, "decode", counting)
     return names
 
 
@@ -182,7 +183,7 @@ def test_failure_that_passed_is_not_kept(faces: Path, monkeypatch: pytest.Monkey
         return decode(path, limits)
 
     with monkeypatch.context() as patched:
-        patched.setattr(cache_module, "decode", unreadable)
+        patched.setattr(manifest_module, "decode", unreadable)
         assert _cached(faces).failures[1] == "cannot be read (Permission denied)"
         assert _cached(faces).failures[1] != ""
     assert _cached(faces).failures.tolist() == [""] * 4
@@ -292,7 +293,7 @@ def test_interrupt_leaves_nothing(faces: Path, monkeypatch: pytest.MonkeyPatch) 
             raise KeyboardInterrupt
         return decode(path, limits)
 
-    monkeypatch.setattr(cache_module, "decode", interrupted)
+    monkeypatch.setattr(manifest_module, "decode", interrupted)
     with pytest.raises(KeyboardInterrupt):
         _cached(faces)
     assert _files(faces) == []

@@ -77,7 +77,7 @@ def test_split_that_is_not_there() -> None:
 
 
 def test_array_rows_have_no_path() -> None:
-    with pytest.raises(VlrfaceError, match="#0 is a row of an array"):
+    with pytest.raises(VlrfaceError, match="#0 is no file of its own"):
         _manifest([1]).path(0)
 
 

@@ -86,7 +86,7 @@ def test_blocks_draw_what_one_block_would(monkeypatch):
     whole = person_weights(7, 10, 1)
     monkeypatch.setattr("vlrface.metrics.intervals._BLOCK_WEIGHTS", 20)
     assert (person_weights(7, 10, 1) == whole).all()
-    values = bootstrap(lambda w: w[:, :1].astype(float), 7, resamples=10, seed=1)
+    values = bootstrap(lambda w: w[:, :1].astype(float), 7, resamples=10, seed=1).interval()
     np.testing.assert_allclose([values.low[0], values.high[0]], np.percentile(whole[:, 0], [2.5, 97.5]))
 
 
@@ -101,7 +101,7 @@ def test_strangers_are_people_of_their_own():
 def test_several_columns_share_one_draw():
     values = np.random.default_rng(4).random((30, 3))
     identities = np.repeat(np.arange(10), 3)
-    together = bootstrap_means(values, identities)
+    together = bootstrap_means(values, identities).interval()
     for column in range(3):
         alone = bootstrap_shares(values[:, column], identities)
         each = together.estimate(column)

@@ -74,17 +74,17 @@ def test_an_interval_belongs_to_its_value():
     pairs = some_pairs(3, people=20, faces=100)
     resamples = resample_pairs(pairs, fars=(0.1,), resamples=300)
     value = np.array([tpr_at_far(pairs.genuine, pairs.impostor, 0.1).tpr])
-    interval = resamples.interval(value, resamples.tpr_at(np.array([0.1])))
+    interval = resamples.sampled(value, resamples.tpr_at(np.array([0.1]))).interval()
     assert 0 <= interval.low[0] < value[0] < interval.high[0] <= 1
 
 
 def test_an_interval_is_shifted_to_its_value_and_kept_in_range():
     resamples = resample_pairs(some_pairs(3), resamples=3)
     samples = np.array([[0.5], [0.4], [0.5], [0.6]])  # the approximation on the data themselves, then three resamples
-    interval = resamples.interval(np.array([0.55]), samples)
+    interval = resamples.sampled(np.array([0.55]), samples).interval()
     assert (interval.low[0], interval.high[0]) == pytest.approx((0.455, 0.645))
-    assert resamples.interval(np.array([1.0]), samples).high[0] == 1
-    assert resamples.interval(np.array([1.0]), samples, largest=np.inf).high[0] == pytest.approx(1.095)
+    assert resamples.sampled(np.array([1.0]), samples).interval().high[0] == 1
+    assert resamples.sampled(np.array([1.0]), samples, largest=np.inf).interval().high[0] == pytest.approx(1.095)
 
 
 def test_a_seed_draws_the_same_people():

@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 
-from vlrface.evaluate import evaluate_tinyface
+from vlrface.evaluate import TinyFace, evaluate
 from vlrface.report import wording
 from vlrface.report.lines import subject
 from vlrface.report.page import render_report
@@ -41,7 +41,7 @@ def faces(people: int = 40, seed: int = 0) -> Faces:
 
 @pytest.fixture(scope="module")
 def report() -> Report:
-    return evaluate_tinyface(faces(), resamples=50)
+    return evaluate(faces(), TinyFace(), resamples=50)
 
 
 def test_every_kind_of_figure_is_among_those_tested(report: Report) -> None:
@@ -95,6 +95,6 @@ def test_the_page_shows_no_raw_key(report: Report) -> None:
 
 
 def test_figures_that_could_not_be_computed_are_listed_in_words() -> None:
-    text = render_report(evaluate_tinyface(faces(people=8), resamples=20))
+    text = render_report(evaluate(faces(people=8), TinyFace(), resamples=20))
     assert "Not computed" in text
     assert "error versus reject at FMR 0.001" in text

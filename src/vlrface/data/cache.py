@@ -20,7 +20,7 @@ from numpy import ndarray
 
 from vlrface.data.manifest import Manifest
 from vlrface.files import written_atomically
-from vlrface.images.decode import DEFAULT_LIMITS, DecodeError, DecodeLimits, decode
+from vlrface.images.decode import DEFAULT_LIMITS, DecodeError, DecodeLimits
 from vlrface.images.resize import resize
 from vlrface.types import VlrfaceError
 
@@ -149,7 +149,7 @@ def cached_crops(
         VlrfaceError: the manifest has no files, `max_side` is below 1, or the cache cannot be written (no half-written
             file stays).
     """
-    if manifest.root is None:
+    if manifest.root is None and manifest.archive is None:
         raise VlrfaceError("a manifest without files needs no cache; use crops_in_memory")
     if max_side < 1:
         raise VlrfaceError(f"max_side is {max_side}: give at least 1 pixel")
@@ -226,7 +226,7 @@ def _read(pixels: Path, card: Path, manifest: Manifest) -> Crops:
 def _recovered(crops: Crops, manifest: Manifest, limits: DecodeLimits) -> bool:
     """Whether a file that failed can be decoded now: it may have been made readable, which leaves its mtime alone."""
     failed = np.flatnonzero(crops.failures != "").tolist()
-    return any(not isinstance(_decoded(manifest.path(row), limits), str) for row in failed)
+    return any(not isinstance(_decoded(manifest, row, limits), str) for row in failed)
 
 
 def _build(pixels: Path, manifest: Manifest, max_side: int, limits: DecodeLimits, progress: bool) -> None:
@@ -252,7 +252,7 @@ def _write_pictures(
     file.write(_header(0))
     rows = tqdm(range(len(manifest)), desc="decode", unit="img", disable=not progress, dynamic_ncols=True)
     for row in rows:
-        picture = _decoded(manifest.path(row), limits)
+        picture = _decoded(manifest, row, limits)
         if isinstance(picture, str):
             sizes.append((0, 0))
             shapes.append((0, 0))
@@ -268,12 +268,12 @@ def _write_pictures(
     return {"sizes": sizes, "shapes": shapes, "failures": failures}
 
 
-def _decoded(path: Path, limits: DecodeLimits) -> UInt8[ndarray, "_ _ 3"] | str:
+def _decoded(manifest: Manifest, row: int, limits: DecodeLimits) -> UInt8[ndarray, "_ _ 3"] | str:
     """The picture, or why there is none."""
     try:
-        return decode(path, limits)
+        return manifest.picture(row, limits)
     except DecodeError as error:
-        return str(error).removeprefix(f"{path}: ")
+        return str(error).removeprefix(f"{manifest.shown(row)}: ")
 
 
 def _shrunk(picture: UInt8[ndarray, "_ _ 3"], max_side: int) -> UInt8[ndarray, "_ _ 3"]:

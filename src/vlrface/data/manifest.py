@@ -5,12 +5,32 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, UInt8
 from numpy import ndarray
 
-from vlrface.types import DISTRACTOR_IDENTITY, UNKNOWN_IDENTITY, VlrfaceError
+from vlrface.images.decode import DEFAULT_LIMITS, DecodeLimits, decode, decode_bytes
+from vlrface.types import DISTRACTOR_IDENTITY, UNKNOWN_IDENTITY, Pairing, VlrfaceError
+
+
+@runtime_checkable
+class Archive(Protocol):
+    """One file that holds many pictures, still encoded: an insightface .bin, a RecordIO .rec."""
+
+    @property
+    def path(self) -> Path:
+        """The file, for messages and for the fingerprint."""
+        ...
+
+    def read(self, source: str) -> bytes:
+        """The encoded bytes of a picture.
+
+        Raises:
+            VlrfaceError: the archive has no such picture, or changed since it was opened.
+        """
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,12 +38,13 @@ class Manifest:
     """The crops of a data set, in a fixed order.
 
     Attributes:
-        sources: (n,) str. With a root: the path of the image file relative to it, with forward slashes. Without a
-            root: "#k", row k of an array of crops that lies in memory.
+        sources: (n,) str. With a root: the path of the image file relative to it, with forward slashes. With an
+            archive: its name of the picture. With neither: "#k", row k of an array of crops that lies in memory.
         identities: (n,) integers ≥ 0, or `UNKNOWN_IDENTITY`, or `DISTRACTOR_IDENTITY`.
         splits: (n,) str, the part of the data set: "train", "gallery", "probe", "distractor", ...
         truths: what is known of each crop beyond its person, e.g. "yaw_rad"; (n,) each, NaN where unknown.
         root: folder of the sources, or None.
+        archive: the file that holds the pictures, or None; never beside a root.
 
     Raises:
         VlrfaceError: no row; lengths differ; an identity that is none; a source that occurs twice in a split; a source
@@ -35,11 +56,14 @@ class Manifest:
     splits: ndarray
     truths: Mapping[str, Float[ndarray, " n"]] = field(default_factory=dict[str, ndarray])
     root: Path | None = None
+    archive: Archive | None = None
 
     def __post_init__(self) -> None:
         n = len(self.sources)
         if n == 0:
             raise VlrfaceError("a manifest needs at least one crop")
+        if self.root is not None and self.archive is not None:
+            raise VlrfaceError("a manifest has a root or an archive, not both")
         columns = {"identities": self.identities, "splits": self.splits, **self.truths}
         for name, column in columns.items():
             if column.shape != (n,):
@@ -65,7 +89,8 @@ class Manifest:
             if (split, source) in seen:
                 raise VlrfaceError(f"manifest: {source} occurs more than once in split {split!r}")
             seen.add((split, source))
-            if self.root is None and not (source[:1] == "#" and source[1:].isdecimal()):
+            in_memory = self.root is None and self.archive is None
+            if in_memory and not (source[:1] == "#" and source[1:].isdecimal()):
                 raise VlrfaceError(f"manifest: source {source!r} is no array row such as '#17', and there is no root")
 
     def __len__(self) -> int:
@@ -79,6 +104,7 @@ class Manifest:
             self.splits[index],
             {name: values[index] for name, values in self.truths.items()},
             self.root,
+            self.archive,
         )
 
     def split(self, *names: str) -> "Manifest":
@@ -97,14 +123,31 @@ class Manifest:
         """Where the file of a row is.
 
         Raises:
-            VlrfaceError: the row stands for an array in memory.
+            VlrfaceError: the row stands for an array in memory, or for a part of an archive.
         """
         if self.root is None:
-            raise VlrfaceError(f"manifest: {self.sources[row]} is a row of an array, not a file")
+            raise VlrfaceError(f"manifest: {self.sources[row]} is no file of its own")
         return self.root / str(self.sources[row])
 
+    def shown(self, row: int) -> str:
+        """How a message names the picture of a row."""
+        if self.archive is not None:
+            return f"{self.archive.path}: {self.sources[row]}"
+        return str(self.sources[row]) if self.root is None else str(self.path(row))
+
+    def picture(self, row: int, limits: DecodeLimits = DEFAULT_LIMITS) -> UInt8[ndarray, "_ _ 3"]:
+        """Decode the picture of a row, RGB.
+
+        Raises:
+            DecodeError: it cannot be decoded.
+            VlrfaceError: the row stands for an array in memory.
+        """
+        if self.archive is not None:
+            return decode_bytes(self.archive.read(str(self.sources[row])), self.shown(row), limits)
+        return decode(self.path(row), limits)
+
     def fingerprint(self) -> str:
-        """64 hexadecimal digits that change with the list of sources, or with the size or mtime of one of the files.
+        """64 hexadecimal digits that change with the list of sources, or with the size or mtime of a file or archive.
 
         Neither the place of the root nor identities, splits and truths count: the same pictures, the same fingerprint.
         A missing file counts as such, so the fingerprint changes when it appears. A file that is overwritten with as
@@ -112,6 +155,8 @@ class Manifest:
         """
         digest = hashlib.sha256()
         root = None if self.root is None else os.fspath(self.root)
+        if self.archive is not None:
+            digest.update(_file_state(os.fspath(self.archive.path)).encode())
         for source in self.sources.tolist():
             state = "" if root is None else _file_state(f"{root}/{source}")
             digest.update(f"{source}\0{state}\n".encode("utf-8", "surrogateescape"))
@@ -170,9 +215,11 @@ class Benchmark:
         published: what the authors of the data set say there is, under the same names where both are known.
         missing: sources that a protocol list names and that are not on disk. They stay in the manifest, and so count as
             misses.
+        surplus: images in a folder of a protocol list that the list does not name; they are not used.
+        pairing: the pairs of a verification list, by row of the manifest.
 
     Raises:
-        VlrfaceError: a missing source is not in the manifest.
+        VlrfaceError: a missing source is not in the manifest, or a pair names a row that is not there.
     """
 
     name: str
@@ -180,8 +227,14 @@ class Benchmark:
     counts: Mapping[str, int]
     published: Mapping[str, int]
     missing: tuple[str, ...] = ()
+    surplus: tuple[str, ...] = ()
+    pairing: Pairing | None = None
 
     def __post_init__(self) -> None:
+        if self.pairing is not None and len(self.pairing):
+            last = int(max(self.pairing.first.max(), self.pairing.second.max()))
+            if last >= len(self.manifest):
+                raise VlrfaceError(f"benchmark {self.name}: a pair names row {last} of {len(self.manifest)}")
         strangers = set(self.missing).difference(self.manifest.sources.tolist())
         if strangers:
             raise VlrfaceError(f"benchmark {self.name}: missing {min(strangers)} is not in the manifest")

@@ -17,9 +17,8 @@ from numpy import ndarray
 from vlrface import __version__
 from vlrface.data.manifest import Benchmark
 from vlrface.data.tinyface import read_testing
-from vlrface.evaluate import evaluate_tinyface
+from vlrface.evaluate import TinyFace, evaluate
 from vlrface.experiment.environment import environment
-from vlrface.images.decode import decode
 from vlrface.report import Attention, EmbeddingMap, Pictures, write_report
 from vlrface.types import UNRECOGNIZABLE_ROLE, Curve, Faces, Report, VlrfaceError
 
@@ -70,7 +69,7 @@ def evaluate_benchmark(
     if faces_path is not None:
         faces.save(faces_path)
     opener = _opener(benchmark, faces)
-    report = evaluate_tinyface(faces, seed=seed, resamples=resamples, context=_context(faces, benchmark))
+    report = evaluate(faces, TinyFace(), seed=seed, resamples=resamples, context=_context(faces, benchmark))
     folder = source if source.is_dir() else source.parent
     stem = name if saved is None else f"{source.stem}.{name}"
     json_path, page = json_path or folder / f"{stem}.json", report_path or folder / f"{stem}.html"
@@ -157,7 +156,7 @@ def _opener(benchmark: Benchmark | None, faces: Faces) -> OpenCrop | None:
     for key in zip(map(str, shown.roles), map(str, shown.names), strict=True):
         if key not in position:
             raise VlrfaceError(f"--data is not the data set of these faces: it has no {key[0]} {key[1]}")
-    return lambda role, name: decode(manifest.path(position[role, name]))
+    return lambda role, name: manifest.picture(position[role, name])
 
 
 @dataclass(frozen=True, eq=False)

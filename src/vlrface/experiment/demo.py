@@ -13,7 +13,7 @@ from vlrface import __version__
 from vlrface.data.cache import crops_in_memory
 from vlrface.data.manifest import Manifest
 from vlrface.encode import encode_crops
-from vlrface.evaluate import evaluate_tinyface
+from vlrface.evaluate import TinyFace, evaluate
 from vlrface.experiment.benchmark import summarise, write_pages
 from vlrface.experiment.config import ProceduralSource, load_recipe
 from vlrface.experiment.encoding import encode_destroyed
@@ -92,7 +92,7 @@ def run_demo(folder: Path, *, progress: bool = True) -> Report:
         "faces": "built-in procedural faces of identities never trained on",
     }
     report = replace(
-        evaluate_tinyface(faces, seed=experiment.seed, context=context),
+        evaluate(faces, TinyFace(), seed=experiment.seed, context=context),
         title="The method on built-in faces, seen by a far camera",
         benchmark="built-in faces, by the TinyFace protocol",
     )

@@ -16,7 +16,7 @@ from vlrface.encode import encode, encode_crops
 from vlrface.experiment.config import FolderSource, UnrecognizableConfig
 from vlrface.experiment.network import Trained, load_trained
 from vlrface.experiment.sources import make_unrecognizable
-from vlrface.images.decode import DecodeError, decode
+from vlrface.images.decode import DecodeError
 from vlrface.types import UNKNOWN_IDENTITY, UNRECOGNIZABLE_ROLE, Faces, VlrfaceError
 
 _DESTROYED = 200
@@ -58,7 +58,7 @@ def encode_manifest(
     pictures: list[UInt8[ndarray, "_ _ 3"]] = []
     for row in chosen.tolist():
         with suppress(DecodeError):  # named among the faces already; another picture serves as well
-            pictures.append(decode(manifest.path(row)))
+            pictures.append(manifest.picture(row))
     return faces.joined(encode_destroyed(trained, pictures, flip=flip)) if pictures else faces
 
 

@@ -4,8 +4,8 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
 
-from vlrface.metrics.intervals import bootstrap, people_of
-from vlrface.types import Estimate, VlrfaceError
+from vlrface.metrics.intervals import Sampled, bootstrap, people_of
+from vlrface.types import VlrfaceError
 
 
 def spearman(x: Float[ndarray, " n"], y: Float[ndarray, " m"]) -> float:
@@ -14,7 +14,7 @@ def spearman(x: Float[ndarray, " n"], y: Float[ndarray, " m"]) -> float:
     Raises:
         VlrfaceError: different lengths, no items, or a NaN value.
     """
-    return bootstrap_spearman(x, y, np.zeros(len(x), np.int64)).value
+    return float(bootstrap_spearman(x, y, np.zeros(len(x), np.int64)).value[0])
 
 
 def bootstrap_spearman(
@@ -24,8 +24,8 @@ def bootstrap_spearman(
     *,
     resamples: int = 1000,
     seed: int = 0,
-) -> Estimate:
-    """`spearman` with its interval over people.
+) -> Sampled:
+    """`spearman` with its resamples, for an interval over people.
 
     Ranks are those of all items and stay fixed under resampling (own choice: re-ranking changes the interval by less
     than its Monte Carlo noise).
@@ -56,7 +56,7 @@ def bootstrap_spearman(
         np.divide(sab - sa * sb / n, np.sqrt(spread), out=result, where=spread > 1e-18 * saa * sbb)
         return np.clip(result, -1, 1)[:, None]
 
-    return bootstrap(correlation, people.total, resamples=resamples, seed=seed).estimate()
+    return bootstrap(correlation, people.total, resamples=resamples, seed=seed)
 
 
 def _middle_ranks(values: Float[ndarray, " n"]) -> Float[ndarray, " n"]:

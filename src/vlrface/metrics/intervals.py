@@ -36,6 +36,49 @@ class Interval(NamedTuple):
         return Estimate(float(self.value[index]), float(self.low[index]), float(self.high[index]))
 
 
+class Sampled(NamedTuple):
+    """Several values and what each becomes under every resample.
+
+    Two figures that were measured on the same people with the same seed and number of resamples have rows that belong
+    together, so that their difference is a paired one.
+
+    Attributes:
+        value: (k,) measured on all items.
+        samples: (r, k) the same under each resample; NaN where it is undefined.
+        people: number of people drawn from; below two there is no interval.
+    """
+
+    value: Float[ndarray, " k"]
+    samples: Float[ndarray, "r k"]
+    people: int
+
+    def interval(self) -> Interval:
+        """The values with their 95 % limits."""
+        return percentile_interval(self.value, self.samples, people=self.people)
+
+    def columns(self, index: slice | Int[ndarray, " m"]) -> "Sampled":
+        """Some of the values."""
+        return Sampled(self.value[index], self.samples[:, index], self.people)
+
+    def estimate(self, index: int = 0) -> Estimate:
+        """One of the values with its limits."""
+        column = np.array([index])
+        return self.columns(column).interval().estimate()
+
+    def minus(self, other: "Sampled") -> "Sampled":
+        """The paired difference; `other` has as many values, or one that is taken from each.
+
+        Raises:
+            VlrfaceError: the two were not resampled alike.
+        """
+        if len(self.samples) != len(other.samples) or self.people != other.people:
+            raise VlrfaceError(
+                f"figures of {len(self.samples)} resamples of {self.people} people and {len(other.samples)} of "
+                f"{other.people} cannot be paired: measure both on the same faces, with the same seed and resamples"
+            )
+        return Sampled(self.value - other.value, self.samples - other.samples, self.people)
+
+
 class People(NamedTuple):
     """Who is drawn: the person number of every item, from 0, and how many people there are."""
 
@@ -102,8 +145,8 @@ def bootstrap(
     *,
     resamples: int = 1000,
     seed: int = 0,
-) -> Interval:
-    """Interval of any statistic that can be computed under weights.
+) -> Sampled:
+    """Any statistic that can be computed under weights, measured and resampled.
 
     Args:
         statistic: takes weights (r, people), gives (r, k) values; called once with all weights one, then in blocks.
@@ -112,20 +155,20 @@ def bootstrap(
         seed: of the draw; the same seed draws the same people, which makes two calls comparable.
 
     Returns:
-        Values with their limits.
+        The values and their samples.
     """
     value = np.asarray(statistic(np.ones((1, people), np.float32))[0], np.float64)
     if people < 2:
-        return percentile_interval(value, np.empty((0, len(value))), people=people)
+        return Sampled(value, np.empty((0, len(value))), people)
     weights = person_weights(people, resamples, seed)
     step = max(1, _BLOCK_WEIGHTS // people)
     blocks = [statistic(weights[start : start + step]) for start in range(0, resamples, step)]
-    return percentile_interval(value, np.concatenate(blocks), people=people)
+    return Sampled(value, np.concatenate(blocks), people)
 
 
 def bootstrap_means(
     values: Float[ndarray, "n k"], identities: Int[ndarray, " n"], *, resamples: int = 1000, seed: int = 0
-) -> Interval:
+) -> Sampled:
     """Means of columns over all items, people drawn with all their items.
 
     Args:

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float, Float32, Int, UInt8
 from numpy import ndarray
 
-from vlrface.metrics.intervals import Interval, People, people_of, percentile_interval, person_weights
+from vlrface.metrics.intervals import People, Sampled, people_of, person_weights
 from vlrface.metrics.pairs import Pairs
 from vlrface.metrics.verification import accepted_at_far, check_scores, equal_error
 from vlrface.types import VlrfaceError
@@ -69,18 +69,16 @@ class PairResamples:
         """Equal error rate of each curve."""
         return np.where(np.isnan(self.far[:, 0]), np.nan, equal_error(*self._with_ends()))
 
-    def interval(
-        self, value: Float[ndarray, " k"], samples: Float[ndarray, "r k"], *, largest: float = 1.0
-    ) -> Interval:
-        """Exact values with limits from their resamples, row 0 being the approximation on the data themselves.
+    def sampled(self, value: Float[ndarray, " k"], samples: Float[ndarray, "r k"], *, largest: float = 1.0) -> Sampled:
+        """Exact values with their resamples, row 0 being the approximation on the data themselves.
 
         Args:
             value: (k,) exact.
             samples: (r, k), one row per row of `weights`.
-            largest: limits are kept within 0 and this.
+            largest: samples are kept within 0 and this.
         """
         shifted = np.clip(samples[1:] + (value - samples[0]), 0, largest)
-        return percentile_interval(value, shifted, people=self.people.total)
+        return Sampled(np.asarray(value, np.float64), shifted, self.people.total)
 
     def _with_ends(self) -> tuple[Float[ndarray, "r u"], Float[ndarray, "r u"]]:
         """The curves from (0, 0) to (1, 1)."""

@@ -66,7 +66,7 @@ _KNOWN: Final[tuple[tuple[str, str, str, Unit], ...]] = (
     (r"p?auc.*", "", "area under a curve; see the figure", "number"),
     (r"(tpr|tpir|fnmr|fmr|fpir|far|share|coverage)(?![a-z])", "", "", "share"),
 )  # fmt: skip
-_USUAL_AREA: Final = "0.3"  # up to where an area goes whose name does not say it, as `evaluate_tinyface` states
+_USUAL_AREA: Final = "0.3"  # up to where an area goes whose name does not say it, as `vlrface.evaluate.tinyface` states
 _REFUSED: Final = {"": "pairs", "images": "pictures"}
 
 

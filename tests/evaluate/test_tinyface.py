@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from vlrface.calibrate import fit_calibration
-from vlrface.evaluate import FARS, RANKS, evaluate_tinyface
+from vlrface.evaluate import TinyFace, evaluate
+from vlrface.evaluate.identification import RANKS
+from vlrface.evaluate.verification import FARS
 from vlrface.metrics.identification import closed_set_ranks, mean_average_precision, rank_k
 from vlrface.metrics.pairs import genuine_impostor
 from vlrface.metrics.rejection import edc, partial_auc, rank1_after_reject
@@ -52,7 +54,7 @@ def faces():
 
 @pytest.fixture(scope="module")
 def report(faces):
-    return evaluate_tinyface(faces, resamples=200, context={"data": "made"})
+    return evaluate(faces, TinyFace(), resamples=200, context={"data": "made"})
 
 
 def test_identification_figures_are_those_of_the_metrics(faces, report):
@@ -143,15 +145,15 @@ def test_counts_and_context(report):
 
 
 def test_the_same_seed_gives_the_same_report(faces, report):
-    again = evaluate_tinyface(faces, resamples=200, context={"data": "made"})
+    again = evaluate(faces, TinyFace(), resamples=200, context={"data": "made"})
     assert again.to_json() == report.to_json()
-    other = evaluate_tinyface(faces, resamples=200, seed=1)
+    other = evaluate(faces, TinyFace(), resamples=200, seed=1)
     assert other.figures["rank1"].value == report.figures["rank1"].value
     assert other.figures["rank1"].low != report.figures["rank1"].low or other.figures["mAP"] != report.figures["mAP"]
 
 
 def test_order_of_rows_does_not_matter(faces, report):
-    shuffled = evaluate_tinyface(faces.rows(np.random.default_rng(3).permutation(len(faces))), resamples=200)
+    shuffled = evaluate(faces.rows(np.random.default_rng(3).permutation(len(faces))), TinyFace(), resamples=200)
     for name, estimate in report.figures.items():
         there = shuffled.figures[name]
         assert (estimate.value, estimate.low, estimate.high) == pytest.approx(
@@ -167,7 +169,7 @@ def test_the_report_is_written(report, tmp_path):
 def test_failures_are_misses_and_are_counted(faces):
     gallery = np.flatnonzero(faces.roles == "gallery")
     broken = failing(faces, np.array([0, 1, gallery[5], len(faces) - 1]))
-    report = evaluate_tinyface(broken, resamples=20)
+    report = evaluate(broken, TinyFace(), resamples=20)
     assert report.counts["probe_failures"] == 2
     assert report.counts["gallery_failures"] == 1
     assert report.counts["distractor_failures"] == 1
@@ -188,7 +190,7 @@ def test_failures_are_misses_and_are_counted(faces):
 
 def test_without_recognizability_its_parts_are_absent(faces):
     blind = dataclasses.replace(faces, recognizability=np.full(len(faces), np.nan, np.float32))
-    report = evaluate_tinyface(blind, resamples=20)
+    report = evaluate(blind, TinyFace(), resamples=20)
     assert set(report.curves) == {"cmc", "roc"}
     assert not [name for name in report.figures if any(w in name for w in ("reject", "pauc", "recogniz", "fnmr"))]
     assert "recognizability: the faces have none" in report.context["left_out"]
@@ -198,7 +200,7 @@ def test_verdicts_are_counted_where_faces_carry_a_calibration(faces):
     probes = faces.role("probe")
     calibration = fit_calibration(probes.recognizability, probes.recognizability > 2, gallery_size=100)
     known = failing(dataclasses.replace(faces, meta={"calibration": calibration.to_json()}), np.array([0]))
-    report = evaluate_tinyface(known, resamples=20)
+    report = evaluate(known, TinyFace(), resamples=20)
     verdicts = [report.counts[f"probes_{v}"] for v in ("recognizable", "doubtful", "unrecognizable", "failed")]
     assert sum(verdicts) == 120
     assert verdicts[3] == 1
@@ -210,18 +212,18 @@ def test_other_roles_are_ignored(faces, report):
     extra = dataclasses.replace(
         faces.role("distractor"), roles=np.full(60, "unrecognizable"), identities=np.full(60, -1)
     )
-    again = evaluate_tinyface(faces.joined(extra), resamples=200, context={"data": "made"})
+    again = evaluate(faces.joined(extra), TinyFace(), resamples=200, context={"data": "made"})
     assert again.to_json() == report.to_json()
 
 
 def test_a_distractor_is_nobodys_mate_whatever_its_number(faces):
     numbered = dataclasses.replace(faces, identities=np.where(faces.roles == "distractor", 0, faces.identities))
-    plain, odd = (evaluate_tinyface(f, resamples=5).figures["mAP"].value for f in (faces, numbered))
+    plain, odd = (evaluate(f, TinyFace(), resamples=5).figures["mAP"].value for f in (faces, numbered))
     assert plain == odd
 
 
 def test_sizes_may_be_unknown(faces):
-    report = evaluate_tinyface(dataclasses.replace(faces, sizes=np.zeros(len(faces), np.int32)), resamples=5)
+    report = evaluate(dataclasses.replace(faces, sizes=np.zeros(len(faces), np.int32)), TinyFace(), resamples=5)
     assert "recognizability_by_size" not in report.curves
     assert any("by size" in reason for reason in report.context["left_out"])
 
@@ -229,17 +231,17 @@ def test_sizes_may_be_unknown(faces):
 @pytest.mark.parametrize("role", ["probe", "gallery", "distractor"])
 def test_a_missing_role_is_named(faces, role):
     with pytest.raises(VlrfaceError, match=f"{role} missing, found"):
-        evaluate_tinyface(faces.rows(faces.roles != role))
+        evaluate(faces.rows(faces.roles != role), TinyFace())
 
 
 def test_people_numbered_differently_are_an_error(faces):
     apart = np.where(faces.roles == "probe", faces.identities + 1000, faces.identities)
     with pytest.raises(VlrfaceError, match="no probe has a mate"):
-        evaluate_tinyface(dataclasses.replace(faces, identities=apart))
+        evaluate(dataclasses.replace(faces, identities=apart), TinyFace())
 
 
 def test_one_person_has_no_impostors_and_no_intervals():
-    report = evaluate_tinyface(made_faces(people=1), resamples=5)
+    report = evaluate(made_faces(people=1), TinyFace(), resamples=5)
     assert np.isnan(report.figures["rank1"].low)
     assert report.curves["cmc"][0].low is None
     assert "roc" not in report.curves
