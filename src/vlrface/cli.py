@@ -8,8 +8,10 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from vlrface import __version__
+from vlrface.experiment.options import BenchmarkName, Kind, Layout, ModelOptions, Outputs, ProtocolOptions
 
 Output = tyro.conf.arg(aliases=["-o"])
+Flat = tyro.conf.arg(name="")
 
 
 def demo(out: Path = Path("runs/demo"), quiet: bool = False) -> None:
@@ -52,10 +54,13 @@ def train(
 
 
 def encode(
-    checkpoint: tyro.conf.Positional[Path],
+    model: tyro.conf.Positional[Path],
     data: tyro.conf.Positional[Path],
     output: Annotated[Path, Output],
-    layout: Literal["auto", "tinyface", "identities", "pictures"] = "auto",
+    layout: Layout = "auto",
+    list: Path | None = None,  # noqa: A002 (the name of the flag)
+    measure: tuple[str, ...] = (),
+    foreign: Annotated[ModelOptions, Flat] = ModelOptions(),
     flip: bool = True,
     batch_size: int = 64,
     allow_missing: bool = False,
@@ -66,29 +71,37 @@ def encode(
     Example: vlrface encode runs/lfw_vlr DATA/tinyface -o faces.npz
 
     Args:
-        checkpoint: A checkpoint, or a run's folder for its best.
-        data: Folder in the official TinyFace layout, or of identity folders, or of pictures.
+        model: A checkpoint, a run's folder for its best, or an .onnx file.
+        data: Folder in an official layout, of identity folders or of pictures; a .bin or .rec file.
         output: The .npz file to write.
-        layout: What `data` is; auto looks for Testing_Set, then for folders of pictures.
+        layout: What `data` is; auto looks for what tells it.
+        list: Pair list (layout pairs) or CSV or Parquet table (layout table).
+        measure: Quality measures to keep beside the embeddings: size, sharpness, sharpness_native, norm, ers, serfiq,
+            or NAME=FILE[:COLUMN] from a CSV or from another model's Faces file (:norm, :recognizability).
+        foreign: How an .onnx file takes its input.
         flip: Flip fusion: add the embedding of the mirrored crop.
         batch_size: Crops per call of the network.
         allow_missing: Count pictures that the lists name and the disk lacks as misses, instead of stopping.
         quiet: No progress bars.
     """
-    from vlrface.experiment.encoding import encode_folder
+    from vlrface.experiment.encoding import encode_pictures
 
-    encode_folder(
-        checkpoint, data, output, layout, flip=flip, batch_size=batch_size, allow_missing=allow_missing,
-        progress=not quiet,
+    encode_pictures(
+        model, data, output, layout=layout, list_file=list, model_options=foreign, measures=measure, flip=flip,
+        batch_size=batch_size, allow_missing=allow_missing, progress=not quiet,
     )  # fmt: skip
 
 
 def evaluate(
     source: tyro.conf.Positional[Path],
-    benchmark: Literal["tinyface"] = "tinyface",
+    benchmark: BenchmarkName = "tinyface",
     data: Path | None = None,
-    json: Path | None = None,
-    report: Path | None = None,
+    layout: Layout = "auto",
+    list: Path | None = None,  # noqa: A002 (the name of the flag)
+    protocol: Annotated[ProtocolOptions, Flat] = ProtocolOptions(),
+    measure: tuple[str, ...] = (),
+    foreign: Annotated[ModelOptions, Flat] = ModelOptions(),
+    outputs: Annotated[Outputs, Flat] = Outputs(),
     faces: Path | None = None,
     flip: bool = True,
     batch_size: int = 64,
@@ -97,16 +110,24 @@ def evaluate(
     allow_missing: bool = False,
     quiet: bool = False,
 ) -> None:
-    """Measure a checkpoint or a saved Faces file on a benchmark, with 95 % intervals, and draw a report.
+    """Measure a model or a saved Faces file on a benchmark, with 95 % intervals, and draw a report.
 
-    Example: vlrface evaluate runs/lfw_vlr --benchmark tinyface --data DATA/tinyface
+    Examples:
+    vlrface evaluate runs/lfw_vlr --benchmark tinyface --data DATA/tinyface
+    vlrface evaluate model.onnx --input-size 112 --order rgb --benchmark survface-id --data DATA/survface
+    vlrface evaluate faces.npz --benchmark rejection --measure size sharpness mine=scores.csv --data DATA
 
     Args:
-        source: A checkpoint, a run's folder, or a Faces file (.npz).
+        source: A checkpoint, a run's folder, an .onnx file, or a Faces file (.npz).
         benchmark: Which protocol.
-        data: The data set in its official layout. Needed for a checkpoint; adds pictures to the report of a Faces file.
-        json: File for the numbers; default BENCHMARK.json beside the source.
-        report: File for the page; default BENCHMARK.html beside the source.
+        data: The data set in its official layout. Needed for a model; adds pictures to the report of a Faces file.
+        layout: What `data` is, where the benchmark does not tell.
+        list: Pair list (layout pairs) or CSV or Parquet table (layout table).
+        protocol: What the benchmark leaves open.
+        measure: Quality measures to compare (benchmark rejection): size, sharpness, sharpness_native, norm, ers,
+            serfiq, or NAME=FILE[:COLUMN] from a CSV or from another model's Faces file (:norm, :recognizability).
+        foreign: How an .onnx file takes its input.
+        outputs: Where results go.
         faces: Keep the encoded faces here (.npz).
         flip: Flip fusion, as most published numbers use.
         batch_size: Crops per call of the network.
@@ -118,9 +139,75 @@ def evaluate(
     from vlrface.experiment.benchmark import evaluate_benchmark
 
     evaluate_benchmark(
-        source, benchmark, data, json_path=json, report_path=report, faces_path=faces, flip=flip,
-        batch_size=batch_size, resamples=resamples, seed=seed, allow_missing=allow_missing, progress=not quiet,
+        source, benchmark, data, layout=layout, list_file=list, model_options=foreign, protocol_options=protocol,
+        outputs=outputs, measures=measure, faces_path=faces, flip=flip, batch_size=batch_size, resamples=resamples,
+        seed=seed, allow_missing=allow_missing, progress=not quiet,
     )  # fmt: skip
+
+
+def compare(
+    first: tyro.conf.Positional[Path],
+    second: tyro.conf.Positional[Path],
+    benchmark: BenchmarkName = "tinyface",
+    with_first: tuple[Path, ...] = (),
+    with_second: tuple[Path, ...] = (),
+    names: tuple[str, str] | None = None,
+    protocol: Annotated[ProtocolOptions, Flat] = ProtocolOptions(),
+    outputs: Annotated[Outputs, Flat] = Outputs(),
+    resamples: int = 1000,
+    seed: int = 0,
+) -> None:
+    """Say whether one model is better than another on the same faces, or whether that may be chance.
+
+    Example: vlrface compare full.npz arcface.npz --benchmark tinyface --with-first full_s1.npz full_s2.npz
+
+    Args:
+        first: Faces file of the one model.
+        second: Faces file of the other, of the same crops.
+        benchmark: Which protocol.
+        with_first: Further runs (seeds) of the first model.
+        with_second: Further runs (seeds) of the second model.
+        names: What to call the two; default the names of the files.
+        protocol: What the benchmark leaves open.
+        outputs: Where results go; default first-second.BENCHMARK.json and .html beside the first.
+        resamples: Of the bootstrap over identities and runs.
+        seed: Of the bootstrap.
+    """
+    from vlrface.experiment.comparing import compare_files
+
+    compare_files(
+        (first, *with_first), (second, *with_second), benchmark, names=names, protocol_options=protocol,
+        outputs=outputs, resamples=resamples, seed=seed,
+    )  # fmt: skip
+
+
+def data(
+    action: tyro.conf.Positional[Literal["check"]],
+    kind: tyro.conf.Positional[Kind],
+    folder: tyro.conf.Positional[Path],
+    list: Path | None = None,  # noqa: A002 (the name of the flag)
+    allow_missing: bool = False,
+    quiet: bool = False,
+) -> None:
+    """Check a data set: counts beside the published ones, missing, surplus, equal and undecodable files.
+
+    Example: vlrface data check tinyface DATA/tinyface
+
+    Exits with 0 only if the set is sound: nothing missing, listed twice or undecodable.
+
+    Args:
+        action: What to do; there is "check".
+        kind: Which layout the set has.
+        folder: The data set; a .bin or .rec file for these kinds.
+        list: Pair list (kind pairs) or CSV or Parquet table (kind table).
+        allow_missing: Exit with 0 whatever is found.
+        quiet: No progress bar.
+    """
+    del action
+    from vlrface.experiment.checking import check_data
+
+    if not check_data(kind, folder, list, allow_missing=allow_missing, progress=not quiet):
+        raise SystemExit(1)
 
 
 def score(
@@ -155,7 +242,9 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "train": train,
     "encode": encode,
     "evaluate": evaluate,
+    "compare": compare,
     "score": score,
+    "data": data,
 }
 
 
@@ -198,9 +287,9 @@ _EXTRAS = {
     "torch": "train",
     "safetensors": "train",
     "tensorboard": "train",
-    "scipy": "benchmarks",
     "matplotlib": "report",
     "jinja2": "report",
+    "onnxruntime": "onnx",
     "pyarrow": "parquet",
 }
 

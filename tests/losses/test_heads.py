@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from vlrface.losses.heads import ArcFace, Head, HeadOutput
+from vlrface.losses.head import Head
+from vlrface.losses.heads import ArcFace
 from vlrface.types import VlrfaceError
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "losses_arcface.json").read_text(encoding="utf-8"))
@@ -125,7 +126,8 @@ def test_autocast_changes_nothing(format_of_embedding):
     with torch.autocast("cpu", dtype=torch.bfloat16):
         output = head(embedding, label)
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.bfloat16  # autocast is on again outside the head
-    for ours, plain in zip(output, expected, strict=True):
+    assert output.regularizer is None
+    for ours, plain in zip(output[:3], expected[:3], strict=True):
         assert ours.dtype == torch.float32
         assert torch.equal(ours, plain)
 
@@ -222,32 +224,51 @@ def test_unknown_options_are_refused_without_type_checks():
     unchecked = ArcFace.__init__
     while hasattr(unchecked, "__wrapped__"):
         unchecked = unchecked.__wrapped__
-    for options in ({"gradient": "straight-through"}, {"beyond_pi": "easy"}):
-        with pytest.raises(VlrfaceError, match="ArcFace knows gradient"):
+    for options in ({"gradient": "straight-through"}, {"beyond_pi": "hard"}):
+        with pytest.raises(VlrfaceError, match=r"ArcFace knows (gradient|beyond_pi)"):
             unchecked(ArcFace.__new__(ArcFace), 6, 5, **options)
 
 
 class RunningHead(Head):
-    """Shaped as the heads still to come: a running statistic in the logits, the norm, and a second loss term."""
+    """A running statistic, the norm in the logits, and a loss term of its own: all that a head may have."""
 
     def __init__(self, dim, classes):
         super().__init__(dim, classes)
         self.register_buffer("mean_norm", torch.tensor(0.0))
 
+    def observe(self, cosine, norm, label):
+        del label
+        assert not cosine.requires_grad
+        assert not norm.requires_grad
+        self.mean_norm.lerp_(norm.mean(), 0.5)
+
     def logits(self, cosine, norm, label):
-        if self.training:
-            self.mean_norm.lerp_(norm.detach().mean(), 0.5)
-        return cosine - 0.1 * nn.functional.one_hot(label, self.classes) * norm.unsqueeze(1)
+        return cosine - self.mean_norm * nn.functional.one_hot(label, self.classes) * norm.unsqueeze(1)
 
-    def forward(self, embedding, label):
-        output = super().forward(embedding, label)
-        return HeadOutput(output.loss + embedding.norm(dim=1).mean(), output.cosine, output.logits)
+    def regularizer(self, norm):
+        return norm.mean()
 
 
-def test_other_heads_fit():
+def test_statistics_are_taken_in_before_the_logits_and_only_while_training():
     embedding, label = batch()
+    embedding.requires_grad_()
     head = RunningHead(6, 5)
-    output = head(embedding, label)
-    assert output.loss > embedding.norm(dim=1).mean()
     assert set(head.state_dict()) == {"prototypes", "mean_norm"}
-    assert float(head.mean_norm) == pytest.approx(float(embedding.norm(dim=1).mean()) / 2)
+    output = head(embedding, label)
+    norm = embedding.detach().norm(dim=1)
+    half = float(norm.mean()) / 2
+    assert float(head.mean_norm) == pytest.approx(half)
+    own = (output.logits - output.cosine).gather(1, label.unsqueeze(1)).squeeze(1)
+    torch.testing.assert_close(own.detach(), -half * norm)
+    head(embedding, label, observed=False)
+    head.eval()(embedding, label)
+    assert float(head.mean_norm) == pytest.approx(half)
+
+
+def test_a_regularizer_stands_beside_the_loss():
+    embedding, label = batch()
+    output = RunningHead(6, 5)(embedding, label)
+    assert output.loss.item() == pytest.approx(nn.functional.cross_entropy(output.logits, label).item())
+    assert output.regularizer.item() == pytest.approx(embedding.norm(dim=1).mean().item())
+    assert output.total.item() == pytest.approx(output.loss.item() + output.regularizer.item())
+    assert ArcFace(6, 5)(embedding, label).regularizer is None

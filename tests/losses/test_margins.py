@@ -1,4 +1,4 @@
-"""The ArcFace margin against public codes, a slow loop, hand-worked cases and its analytic derivative."""
+"""The fixed margins, above all ArcFace's: public codes, a slow loop, hand-worked cases, the analytic derivative."""
 
 import json
 import math
@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vlrface.losses.margins import arcface
+from vlrface.losses.margins import arcface, cosface, linear, normface
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "losses_arcface.json").read_text(encoding="utf-8"))
 M, S = 0.5, 64.0
@@ -76,6 +76,36 @@ def test_without_margin_it_is_normface(seed, scale, gradient):
     cosine, label = random_cosines(seed, 5, 4, limit=1.0)
     logits = logits_of(cosine, label, scale=scale, margin_rad=0.0, gradient=gradient)
     torch.testing.assert_close(logits, scale * cosine, rtol=0, atol=1e-9)
+
+
+# --- without an angle ------------------------------------------------------------------------------------------------
+
+
+@given(seed=st.integers(0, 10_000))
+@settings(max_examples=25, deadline=None)
+def test_linear_is_a_linear_layer(seed):
+    generator = torch.Generator().manual_seed(seed)
+    embedding, weight, bias = (torch.randn(*shape, generator=generator).double() for shape in ((4, 6), (5, 6), (5,)))
+    cosine = torch.nn.functional.normalize(embedding) @ torch.nn.functional.normalize(weight).T
+    logits = linear(
+        cosine, embedding.norm(dim=1), torch.zeros(4, dtype=torch.int64), prototype_norm=weight.norm(dim=1), bias=bias
+    )
+    torch.testing.assert_close(logits, torch.nn.functional.linear(embedding, weight, bias), rtol=0, atol=1e-12)
+
+
+def test_normface_and_cosface_hand_worked():
+    cosine, label = tensor([[0.5, 0.3], [0.3, -0.5]]), torch.tensor([0, 1])
+    norm = torch.tensor([1.0, 90.0])
+    assert normface(cosine, norm, label, scale=10.0).tolist() == [[5.0, 3.0], [3.0, -5.0]]
+    shifted = cosface(cosine, norm, label, scale=10.0, margin=0.2)
+    torch.testing.assert_close(shifted, tensor([[3.0, 3.0], [3.0, -7.0]]))
+
+
+def test_gradient_of_cosface_is_the_scale():
+    cosine, label = random_cosines(4, 5, 4)
+    cosine.requires_grad_()
+    cosface(cosine, torch.ones(5), label, scale=S, margin=0.35).sum().backward()
+    assert torch.equal(cosine.grad, torch.full_like(cosine, S))
 
 
 @given(seed=st.integers(0, 10_000), order=st.permutations(range(6)))
@@ -167,6 +197,17 @@ def test_float32_steps_from_the_ends_stay_finite():
     assert logits.isfinite().all()
     assert cosine.grad.isfinite().all()
     assert cosine.grad.abs().max() < S * 2000
+
+
+def test_easy_has_a_margin_up_to_ninety_degrees_only():
+    angles = torch.tensor([10, 89.9, 90.1, 150, 179], dtype=torch.float64).deg2rad()
+    cosine, label = angles.cos().unsqueeze(1).requires_grad_(), torch.zeros(5, dtype=torch.int64)
+    easy = logits_of(cosine, label, scale=1.0, beyond_pi="easy")
+    expected = torch.where(angles < math.pi / 2, (angles + M).cos(), angles.cos())
+    torch.testing.assert_close(easy.squeeze(1), expected, rtol=0, atol=1e-9)
+    easy.sum().backward()
+    slope = torch.where(angles < math.pi / 2, (angles + M).sin() / angles.sin(), 1.0)
+    torch.testing.assert_close(cosine.grad.squeeze(1), slope, rtol=1e-9, atol=0)
 
 
 def test_beyond_pi_linear_falls_and_continued_turns():

@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vlrface.losses.adaptive_heads import AdaFace, MagFace
 from vlrface.losses.distillation import cosine_distillation
 from vlrface.losses.heads import ArcFace
 from vlrface.losses.objective import PARTS, MethodObjective, ObjectiveWeights, weighted_sum
@@ -145,12 +146,43 @@ def test_plain_arcface_costs_and_needs_nothing_else():
     assert output.target is None
 
 
+def test_the_regularizer_of_a_head_is_a_part_of_its_own():
+    embedding, attended, predicted, label = batch()
+    head = MagFace(DIM, CLASSES, lowest_norm=1.0, highest_norm=5.0)
+    output = objective(only(recognition=0.5, attended_recognition=2.0), head=head, refreshed=False)(
+        embedding, attended, predicted, label, epoch=0.0
+    )
+    plain, second = head(embedding, label), head(attended, label)
+    assert set(output.parts) == {"recognition", "head_regularizer", "attended_recognition"}
+    assert torch.equal(output.parts["recognition"], plain.loss.detach())
+    assert torch.equal(output.parts["head_regularizer"], plain.regularizer.detach())
+    assert torch.equal(output.weighted["head_regularizer"], 0.5 * plain.regularizer.detach())
+    assert torch.equal(output.parts["attended_recognition"], second.total.detach())
+    by_hand = 0.5 * plain.total + 2.0 * second.total
+    assert output.total.item() == pytest.approx(by_hand.item(), rel=1e-6)
+
+
+def test_a_head_whose_loss_has_no_weight_has_no_regularizer_either():
+    head = MagFace(DIM, CLASSES)
+    output = objective(only(regression=1.0), head=head)(*batch(), epoch=0.0)
+    assert set(output.parts) == {"regression"}
+
+
+def test_attended_embeddings_do_not_move_the_statistics_of_a_head():
+    embedding, attended, predicted, label = batch()
+    heads = [AdaFace(DIM, CLASSES) for _ in range(2)]
+    for head, weights in zip(heads, ({}, {"attended_recognition": 1.0}), strict=True):
+        objective(only(recognition=1.0, **weights), head=head)(embedding, 9 * attended, predicted, label, epoch=0.0)
+    assert torch.equal(heads[0].norm_mean, heads[1].norm_mean)
+    assert float(heads[0].norm_mean) != 20.0
+
+
 class CountingArcFace(ArcFace):
     calls = 0
 
-    def forward(self, embedding, label):
+    def forward(self, embedding, label, *, observed=True):
         type(self).calls += 1
-        return super().forward(embedding, label)
+        return super().forward(embedding, label, observed=observed)
 
 
 @pytest.mark.parametrize(

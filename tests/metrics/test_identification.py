@@ -84,6 +84,15 @@ def test_agrees_with_cvlface_and_scikit_learn():
     assert mean_average_precision(ranks) == pytest.approx(np.mean(golden["average_precision"]), abs=1e-12)
 
 
+def test_a_tie_does_not_depend_on_the_column_where_published_code_does():
+    """CVLface and AdaFace sort backwards: of two equal scores the later column wins, mate or not."""
+    golden = json.loads((GOLDEN / "metrics_open_set.json").read_text())
+    assert golden["tied_rank1_by_column_of_the_mate"] == [0.0, 1.0]
+    for people in ([1, 2], [2, 1]):
+        ranks = closed_set_ranks(EXACT[2:3], np.array([1]), EXACT[[0, 1]], np.array(people))
+        assert rank_k(ranks, 1) == 0
+
+
 @given(searches())
 def test_agrees_with_a_slow_loop(case):
     ranks = closed_set_ranks(*case)

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from vlrface.metrics.pairs import Pairs
 from vlrface.metrics.verification import (
     accepted_at_far,
-    accuracy_10_fold,
     auc,
     eer,
     genuine_impostor,
@@ -226,46 +225,3 @@ def test_pairs_check_their_numbers():
         Pairs(one, np.array([[0, 1]]), one, np.array([[0, 2]]), np.array([4, 4]))
     with pytest.raises(VlrfaceError, match="precision"):
         Pairs(one, np.array([[0, 1]]), one.astype(np.float32), np.array([[0, 1]]), np.array([4, 4]))
-
-
-# Accuracy by folds
-
-
-def slow_accuracy(values, same, folds):
-    accuracies = []
-    for test in np.array_split(np.arange(len(values)), folds):
-        train = np.setdiff1d(np.arange(len(values)), test)
-        levels = sorted(set(values[train].tolist()))
-        between = [(a + b) / 2 for a, b in pairwise(levels)]
-        tried = [levels[0], *between, np.inf]
-        best = max(tried, key=lambda t: (np.mean((values[train] >= t) == same[train]), t))
-        accuracies.append(float(np.mean((values[test] >= best) == same[test])))
-    return accuracies
-
-
-@given(st.integers(0, 2**32), st.integers(2, 10))
-def test_fold_accuracy_agrees_with_a_slow_loop(seed, folds):
-    rng = np.random.default_rng(seed)
-    same = rng.random(40) < 0.5
-    same[:2] = True, False
-    values = rng.integers(-4, 5, 40) / 8 + same * 0.25
-    result = accuracy_10_fold(values, same, folds)
-    assert result.folds.tolist() == slow_accuracy(values, same, folds)
-    assert result.mean == pytest.approx(np.mean(result.folds))
-    assert result.deviation == pytest.approx(np.std(result.folds, ddof=1))
-
-
-def test_fold_accuracy_by_hand():
-    same = np.array([True, False] * 10)
-    assert accuracy_10_fold(np.where(same, 0.8, 0.2), same).mean == 1
-    assert accuracy_10_fold(np.full(20, 0.5), same).mean == 0.5  # no threshold tells them apart
-    neighbours = np.where(same, np.nextafter(np.float32(0.5), np.float32(1)), np.float32(0.5)).astype(np.float32)
-    assert accuracy_10_fold(neighbours, same).mean == 1
-
-
-def test_fold_accuracy_refuses_too_few_pairs_and_one_kind():
-    same = np.array([True, False, True])
-    with pytest.raises(VlrfaceError, match="10 folds"):
-        accuracy_10_fold(np.array([0.1, 0.2, 0.3]), same)
-    with pytest.raises(VlrfaceError, match="no impostor"):
-        accuracy_10_fold(np.linspace(0, 1, 20), np.ones(20, bool))

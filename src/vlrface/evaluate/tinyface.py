@@ -5,6 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from vlrface.evaluate.bands import measure_rank1_by_band, measure_tpr_by_band
 from vlrface.evaluate.findings import Findings, embeddings_of, index_of
 from vlrface.evaluate.identification import measure_identification, measure_rank1_after_reject
 from vlrface.evaluate.protocol import BenchmarkProtocol, require_roles
@@ -24,12 +25,14 @@ class TinyFace(BenchmarkProtocol):
     versus reject: all pairs of a probe and a gallery face, distractors left out. Ties count against the system, a probe
     that could not be encoded is a miss. Roles: "probe", "gallery" and "distractor".
 
-    Figures: "rank1" … "rank50", "mAP"; "tpr@far=F", "auc", "eer"; with recognizability "fnmr@fmr=F",
-    "pauc@fmr=F[,reject=R][,mode=images]" (area under error versus reject from 0 to R; 0.3, and pairs rejected, where
-    not said), "normalised_pauc@…" (the same divided by "fnmr@fmr=F"), "rank1@reject=R", "rank1_gain@reject=R"
-    (minus "rank1", paired), "recognizability@size=A-B" (mean index of probes and gallery faces of that size in pixels),
-    "spearman_recognizability_size". Curves: "cmc", "roc", "edc@fmr=F[,mode=images]", "rank1_reject",
-    "recognizability_by_size". Counts of verdicts appear where `faces.meta["calibration"]` is there.
+    Figures: "rank1" … "rank50", "mAP"; "tpr@far=F", "auc", "eer"; by size and by fifth of recognizability (see
+    `bands`) "rank1@size=A-B", "rank1@recognizability=Kof5", "tpr@far=0.01,size=A-B", "tpr@far=0.01,recognizability=…";
+    with recognizability "fnmr@fmr=F", "pauc@fmr=F[,reject=R][,mode=images]" (area under error versus reject from 0 to
+    R; 0.3, and pairs rejected, where not said), "normalised_pauc@…" (the same divided by "fnmr@fmr=F"),
+    "rank1@reject=R", "rank1_gain@reject=R" (minus "rank1", paired), "recognizability@size=A-B" (mean index of probes
+    and gallery faces of that size in pixels), "spearman_recognizability_size". Curves: "cmc", "roc",
+    "edc@fmr=F[,mode=images]", "rank1_reject", "recognizability_by_size". Counts of verdicts appear where
+    `faces.meta["calibration"]` is there.
     """
 
     name: ClassVar[str] = "tinyface"
@@ -56,6 +59,7 @@ class TinyFace(BenchmarkProtocol):
             raise VlrfaceError("no probe has a mate in the gallery: are the people of both numbered alike?")
         found.counts["probes_without_mate"] = int(np.count_nonzero(ranks.mates == 0))
         measure_identification(found, ranks)
+        measure_rank1_by_band(found, ranks, test.probes)
         _measure_pairs(found, test)
         if np.isfinite(index_of(test.both)).any():
             measure_rank1_after_reject(found, ranks, index_of(test.probes))
@@ -99,6 +103,8 @@ def _measure_pairs(found: Findings, test: _Test) -> None:
         embeddings_of(test.probes), test.probes.identities, embeddings_of(test.gallery), test.gallery.identities
     )
     drawn = measure_verification(found, pairs)
+    if drawn is not None:
+        measure_tpr_by_band(found, pairs, drawn, test.both)
     quality = index_of(test.both)
     if drawn is not None and np.isfinite(quality).any():
         for fmr in FMRS:

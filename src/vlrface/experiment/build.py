@@ -16,10 +16,10 @@ from vlrface.data.manifest import hold_out
 from vlrface.encode import encode_crops
 from vlrface.experiment.check import check, predicts
 from vlrface.experiment.config import Experiment, Source
+from vlrface.experiment.heads import build_head
 from vlrface.experiment.network import build_recognizer
 from vlrface.experiment.sources import Loaded, Places, load_source, unrecognizable_inputs
 from vlrface.experiment.teacher import class_means, teacher_embeddings
-from vlrface.losses.heads import ArcFace
 from vlrface.losses.objective import MethodObjective
 from vlrface.losses.recognizability import UnrecognizableStatistics
 from vlrface.metrics.correlation import spearman
@@ -117,9 +117,8 @@ def held_and_trained(experiment: Experiment, loaded: Mapping[Source, Loaded]) ->
 def _objective(
     experiment: Experiment, dim: int, classes: int, parts: Sequence[Part], teachers: Sequence[Tensor | None]
 ) -> MethodObjective:
-    config = experiment.head
-    head = ArcFace(dim, classes, config.scale, config.margin_rad, gradient=config.gradient, seed=experiment.seed)
-    if config.from_teacher:
+    head = build_head(experiment.head, dim, classes, experiment.seed)
+    if experiment.head.from_teacher:
         head.initialise(class_means(classes, dim, parts, teachers))
     objective = experiment.objective
     return MethodObjective(

@@ -11,10 +11,18 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
+from vlrface.experiment.heads import AdaFaceConfig as AdaFaceConfig
+from vlrface.experiment.heads import ArcFaceConfig as ArcFaceConfig
+from vlrface.experiment.heads import CosFaceConfig as CosFaceConfig
+from vlrface.experiment.heads import CrossEntropyConfig as CrossEntropyConfig
+from vlrface.experiment.heads import CurricularFaceConfig as CurricularFaceConfig
+from vlrface.experiment.heads import HeadConfig as HeadConfig
+from vlrface.experiment.heads import MagFaceConfig as MagFaceConfig
+from vlrface.experiment.heads import MVSoftmaxConfig as MVSoftmaxConfig
+from vlrface.experiment.heads import NormFaceConfig as NormFaceConfig
 from vlrface.images.augment import Chain
 from vlrface.images.degrade import UNRECOGNIZABLE, DegradationRange
 from vlrface.images.framing import Framing
-from vlrface.losses.margins import Gradient
 from vlrface.losses.objective import ObjectiveWeights
 from vlrface.losses.recognizability import RITarget
 from vlrface.train import TrainingOptions
@@ -75,23 +83,6 @@ class ModelConfig:
     def __post_init__(self) -> None:
         if self.serve not in ("plain", "attended"):
             raise VlrfaceError(f"model.serve is {self.serve!r}: give plain or attended")
-
-
-@dataclass(frozen=True)
-class ArcFaceConfig:
-    """The recognition head; see `vlrface.losses.margins.arcface`.
-
-    Attributes:
-        scale: s.
-        margin_rad: m, in radians.
-        gradient: how it crosses the margin.
-        from_teacher: start each prototype at the mean of the teacher's embeddings of its class, not at random.
-    """
-
-    scale: float = 64.0
-    margin_rad: float = 0.5
-    gradient: Gradient = "differentiated"
-    from_teacher: bool = False
 
 
 @dataclass(frozen=True)
@@ -214,7 +205,7 @@ class Experiment:
     name: str
     model: ModelConfig
     data: DataConfig
-    head: ArcFaceConfig
+    head: HeadConfig
     objective: ObjectiveConfig
     training: TrainingOptions
     teacher: BackboneConfig | None = None

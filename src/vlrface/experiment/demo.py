@@ -14,11 +14,12 @@ from vlrface.data.cache import crops_in_memory
 from vlrface.data.manifest import Manifest
 from vlrface.encode import encode_crops
 from vlrface.evaluate import TinyFace, evaluate
-from vlrface.experiment.benchmark import summarise, write_pages
+from vlrface.experiment.benchmark import summarise
 from vlrface.experiment.config import ProceduralSource, load_recipe
 from vlrface.experiment.encoding import encode_destroyed
 from vlrface.experiment.environment import environment
 from vlrface.experiment.network import load_trained
+from vlrface.experiment.pages import write_pages
 from vlrface.experiment.sources import Places
 from vlrface.experiment.training import train_experiment
 from vlrface.images.degrade import SURVEILLANCE, DegradationRange, degrade
@@ -75,7 +76,7 @@ def run_demo(folder: Path, *, progress: bool = True) -> Report:
     crops = crops_in_memory(list(test.crops))
     faces = encode_crops(trained.recognizer, crops, test.manifest, flip=True, meta=trained.meta())
     gallery = [test.crops[i] for i in np.flatnonzero(test.manifest.splits == "gallery").tolist()]
-    faces = faces.joined(encode_destroyed(trained, gallery, flip=True))
+    faces = faces.joined(encode_destroyed(trained.recognizer, gallery, flip=True))
     faces.save(folder / "faces.npz")
     severity = test.manifest.truths["severity"]
     measured = len(severity)

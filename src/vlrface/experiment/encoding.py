@@ -1,7 +1,8 @@
-"""`vlrface encode`: a checkpoint and pictures in, a Faces file out."""
+"""`vlrface encode`: a model and pictures in, a Faces file out."""
 
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,36 +10,39 @@ from jaxtyping import UInt8
 from numpy import ndarray
 
 from vlrface.data.cache import crops_in_memory
-from vlrface.data.folder import is_image_name, read_identity_folder, read_images
-from vlrface.data.manifest import Manifest
-from vlrface.data.tinyface import read_testing
-from vlrface.encode import encode, encode_crops
-from vlrface.experiment.config import FolderSource, UnrecognizableConfig
-from vlrface.experiment.network import Trained, load_trained
-from vlrface.experiment.sources import make_unrecognizable
+from vlrface.data.manifest import Benchmark, Manifest
+from vlrface.encode import Encoder, encode, encode_crops
+from vlrface.experiment.layouts import read_layout
+from vlrface.experiment.measures import add_measures
+from vlrface.experiment.model import Model, load_model
+from vlrface.experiment.options import Layout, ModelOptions, check_suffix
 from vlrface.images.decode import DecodeError
-from vlrface.types import UNKNOWN_IDENTITY, UNRECOGNIZABLE_ROLE, Faces, VlrfaceError
+from vlrface.images.degrade import UNRECOGNIZABLE, degrade
+from vlrface.types import UNKNOWN_IDENTITY, UNRECOGNIZABLE_ROLE, Faces
 
 _DESTROYED = 200
 
 
-def encode_folder(
-    checkpoint: Path,
+def encode_pictures(
+    source: Path,
     data: Path,
     output: Path,
-    layout: str,
     *,
-    flip: bool,
-    batch_size: int,
-    allow_missing: bool,
-    progress: bool,
+    layout: Layout = "auto",
+    list_file: Path | None = None,
+    model_options: ModelOptions | None = None,
+    measures: Sequence[str] = (),
+    flip: bool = True,
+    batch_size: int = 64,
+    allow_missing: bool = False,
+    progress: bool = True,
 ) -> Faces:
     """What `vlrface encode` does; see there."""
-    if output.suffix != ".npz":
-        raise VlrfaceError(f"{output}: give a name that ends in .npz")
-    trained = load_trained(checkpoint)
-    manifest = _manifest(data, layout, allow_missing)
-    faces = encode_manifest(trained, manifest, data, flip=flip, batch_size=batch_size, progress=progress)
+    check_suffix(output, ".npz")
+    model = load_model(source, model_options or ModelOptions())
+    benchmark = read_layout(data, layout, list_file, allow_missing=allow_missing)
+    faces = encode_benchmark(model, benchmark, data, flip=flip, batch_size=batch_size, progress=progress)
+    faces = add_measures(faces, measures, benchmark, model, progress=progress)
     faces.save(output)
     failed = np.flatnonzero(~faces.encoded)
     print(f"{len(faces)} faces, {len(failed)} of them not decodable, in {output}")
@@ -47,27 +51,32 @@ def encode_folder(
     return faces
 
 
-def encode_manifest(
-    trained: Trained, manifest: Manifest, data: Path, *, flip: bool, batch_size: int, progress: bool
+def encode_benchmark(
+    model: Model, benchmark: Benchmark, data: Path, *, flip: bool, batch_size: int, progress: bool
 ) -> Faces:
-    """Encode pictures; those of a benchmark get made unrecognizable faces with them."""
-    meta = {**trained.meta(), "data": "/".join(data.resolve().parts[-2:]), "crops": "as given, unaligned"}
-    faces = encode(trained.recognizer, manifest, flip=flip, batch_size=batch_size, progress=progress, meta=meta)
-    gallery = np.flatnonzero(manifest.splits == "gallery")
-    chosen = np.random.default_rng(0).permutation(gallery)[:_DESTROYED]
+    """Encode pictures with their pairs; where there is a gallery, made unrecognizable faces are added."""
+    manifest = benchmark.manifest
+    meta = {**model.meta, "data": "/".join(data.resolve().parts[-2:]), "crops": "as given, unaligned"}
+    faces = encode(model.encoder, manifest, flip=flip, batch_size=batch_size, progress=progress, meta=meta)
+    faces = replace(faces, pairing=benchmark.pairing)
+    shown = np.flatnonzero(np.isin(manifest.splits, ("gallery", "face")))
+    chosen = np.random.default_rng(0).permutation(shown)[:_DESTROYED]
     pictures: list[UInt8[ndarray, "_ _ 3"]] = []
     for row in chosen.tolist():
         with suppress(DecodeError):  # named among the faces already; another picture serves as well
             pictures.append(manifest.picture(row))
-    return faces.joined(encode_destroyed(trained, pictures, flip=flip)) if pictures else faces
+    return faces.joined(encode_destroyed(model.encoder, pictures, flip=flip)) if pictures else faces
 
 
-def encode_destroyed(trained: Trained, pictures: Sequence[UInt8[ndarray, "_ _ 3"]], *, flip: bool) -> Faces:
+def encode_destroyed(encoder: Encoder, pictures: Sequence[UInt8[ndarray, "_ _ 3"]], *, flip: bool) -> Faces:
     """Faces with the role "unrecognizable": pictures destroyed by severe degradation (seed 0).
 
     They show where the network puts what nobody can recognise; no figure counts them.
     """
-    destroyed = make_unrecognizable(pictures, UnrecognizableConfig(FolderSource("gallery"), count=len(pictures)))
+    destroyed = [
+        degrade(np.ascontiguousarray(picture), UNRECOGNIZABLE.draw(np.random.default_rng([0, i])))
+        for i, picture in enumerate(pictures)
+    ]
     n = len(destroyed)
     manifest = Manifest(
         sources=np.array([f"#{i}" for i in range(n)]),
@@ -76,20 +85,4 @@ def encode_destroyed(trained: Trained, pictures: Sequence[UInt8[ndarray, "_ _ 3"
         truths={},
         root=None,
     )
-    return encode_crops(trained.recognizer, crops_in_memory(destroyed), manifest, flip=flip)
-
-
-def _manifest(data: Path, layout: str, allow_missing: bool) -> Manifest:
-    if data.is_file():
-        return read_images([data])
-    if not data.is_dir():
-        raise VlrfaceError(f"{data}: no such folder")
-    if layout == "auto":
-        entries = list(data.iterdir())
-        # A folder with loose pictures is no folder of identities, whatever else it holds: nothing is left out.
-        loose = not any(each.is_dir() for each in entries) or any(is_image_name(each.name) for each in entries)
-        layout = "tinyface" if (data / "Testing_Set").is_dir() else "pictures" if loose else "identities"
-        print(f"layout: {layout}")
-    if layout == "tinyface":
-        return read_testing(data, allow_missing=allow_missing).manifest
-    return read_identity_folder(data) if layout == "identities" else read_images([data])
+    return encode_crops(encoder, crops_in_memory(destroyed), manifest, flip=flip)

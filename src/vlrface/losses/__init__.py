@@ -3,9 +3,16 @@
 Takes tensors, never models. An equation is a pure function; a module holds only weights and running statistics.
 """
 
+from vlrface.losses.adaptive_heads import AdaFace as AdaFace
+from vlrface.losses.adaptive_heads import CurricularFace as CurricularFace
+from vlrface.losses.adaptive_heads import MagFace as MagFace
+from vlrface.losses.adaptive_heads import MVSoftmax as MVSoftmax
+from vlrface.losses.head import Head as Head
+from vlrface.losses.head import HeadOutput as HeadOutput
 from vlrface.losses.heads import ArcFace as ArcFace
-from vlrface.losses.heads import Head as Head
-from vlrface.losses.heads import HeadOutput as HeadOutput
+from vlrface.losses.heads import CosFace as CosFace
+from vlrface.losses.heads import CrossEntropy as CrossEntropy
+from vlrface.losses.heads import NormFace as NormFace
 from vlrface.losses.objective import MethodObjective as MethodObjective
 from vlrface.losses.objective import ObjectiveOutput as ObjectiveOutput
 from vlrface.losses.objective import ObjectiveWeights as ObjectiveWeights

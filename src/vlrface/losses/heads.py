@@ -1,116 +1,105 @@
-"""Classification heads: class prototypes, a margin, and the softmax cross entropy over them.
-
-Every head is called as `(embedding, label) -> HeadOutput`. A new head gives its own `logits`; one with running
-statistics keeps them as buffers; one with another loss term extends `forward`.
-"""
+"""Heads of a fixed margin, or of none."""
 
 import math
-from abc import ABC, abstractmethod
-from typing import NamedTuple, get_args
 
 import torch
-import torch.nn.functional as F  # noqa: N812 (its usual name)
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from vlrface.losses.margins import BeyondPi, Gradient, arcface
-from vlrface.losses.precision import at_least_float32, unit
+from vlrface.losses.head import Head, check_choices, check_scale
+from vlrface.losses.margins import BeyondPi, Gradient, arcface, cosface, linear, normface
 from vlrface.types import VlrfaceError
 
 
-class HeadOutput(NamedTuple):
-    """What a head says of a batch, float32 or finer.
+class CrossEntropy(Head):
+    """Softmax cross entropy over a plain linear layer with bias: nothing is normalised, no scale, no margin.
 
     Attributes:
-        loss: mean over the batch, with gradient.
-        cosine: (b, k) cosines to the prototypes, without margin or scale, in [-1, 1].
-        logits: (b, k) what the cross entropy was taken of.
-    """
-
-    loss: Float[Tensor, ""]
-    cosine: Float[Tensor, "b k"]
-    logits: Float[Tensor, "b k"]
-
-
-class Head(nn.Module, ABC):
-    """A classifier by cosine to one prototype per class.
-
-    Attributes:
-        prototypes: (k, d) parameter, one row per class. Only directions count in values; the norm sets how far a step
-            of the optimizer turns them. Drawn from N(0, 0.01²) at first, as arcface_torch does.
+        bias: (k,) parameter, 0 at first.
 
     Args:
         dim: d, length of an embedding.
         classes: k, number of identities, ≥ 2.
-        seed: of the first prototypes.
-
-    Raises:
-        VlrfaceError: a size is too small.
+        seed: of the first prototypes, which are the layer's weights.
     """
 
-    prototypes: nn.Parameter
+    bias: nn.Parameter
 
     def __init__(self, dim: int, classes: int, *, seed: int = 0) -> None:
-        super().__init__()
-        if dim < 1 or classes < 2:
-            raise VlrfaceError(f"a head needs dim ≥ 1 and at least 2 classes, got dim {dim} and {classes} classes")
-        generator = torch.Generator().manual_seed(seed)
-        self.prototypes = nn.Parameter(torch.empty(classes, dim).normal_(0.0, 0.01, generator=generator))
+        super().__init__(dim, classes, seed=seed)
+        self.bias = nn.Parameter(torch.zeros(classes))
 
-    @property
-    def dim(self) -> int:
-        """Length of an embedding."""
-        return self.prototypes.shape[1]
-
-    @property
-    def classes(self) -> int:
-        """Number of identities."""
-        return self.prototypes.shape[0]
-
-    def initialise(self, prototypes: Float[Tensor, "k d"]) -> None:
-        """Start from known directions, for example the mean embedding of each class; stored at unit norm.
-
-        Raises:
-            VlrfaceError: another shape than (classes, dim), a value that is not finite, or a row of zeros.
-        """
-        if prototypes.shape != self.prototypes.shape:
-            raise VlrfaceError(
-                f"prototypes have shape {tuple(prototypes.shape)}, this head needs {tuple(self.prototypes.shape)}"
-            )
-        usable = prototypes.isfinite().all(dim=1) & (prototypes != 0).any(dim=1)
-        if not bool(usable.all()):
-            first = int((~usable).nonzero()[0, 0])
-            raise VlrfaceError(f"prototype of class {first} is zero or not finite: give it the mean of some embeddings")
-        with torch.no_grad():
-            self.prototypes.copy_(unit(prototypes))
-
-    @abstractmethod
     def logits(
         self, cosine: Float[Tensor, "b k"], norm: Float[Tensor, " b"], label: Int[Tensor, " b"]
     ) -> Float[Tensor, "b k"]:
-        """The margin of this head, as `vlrface.losses.margins.Margin`."""
+        """w_k·v + b_k for all classes."""
+        return linear(cosine, norm, label, prototype_norm=self.prototypes.norm(dim=1), bias=self.bias)
 
-    def forward(self, embedding: Float[Tensor, "b d"], label: Int[Tensor, " b"]) -> HeadOutput:
-        """Mean cross entropy of the embeddings' classes.
+    def extra_repr(self) -> str:
+        """The sizes, for `print`."""
+        return f"dim={self.dim}, classes={self.classes}"
 
-        Computed in float32 or finer even inside autocast: a bfloat16 product would round each cosine to 3 digits, and
-        the scale multiplies that error.
 
-        Args:
-            embedding: (b, d), not normalised, any float format.
-            label: (b,), in [0, k).
+class NormFace(Head):
+    """NormFace (Wang et al., ACM MM 2017): cross entropy over scaled cosines; see `normface`.
 
-        Raises:
-            VlrfaceError: a label outside [0, k). Looked for on the CPU only; an accelerator stops by its own assertion,
-                and looking there would make the host wait at every step.
-        """
-        if label.device.type == "cpu":
-            _check_labels(label, self.classes)
-        with torch.autocast(embedding.device.type, enabled=False):
-            cosine, norm = cosine_to_prototypes(embedding, self.prototypes)
-            logits = self.logits(cosine, norm, label)
-            loss = F.cross_entropy(logits, label.long())
-        return HeadOutput(loss, cosine, logits)
+    Args:
+        dim: d, length of an embedding.
+        classes: k, number of identities, ≥ 2.
+        scale: s, > 0.
+        seed: of the first prototypes.
+
+    Raises:
+        VlrfaceError: a setting outside its range.
+    """
+
+    def __init__(self, dim: int, classes: int, scale: float = 64.0, *, seed: int = 0) -> None:
+        super().__init__(dim, classes, seed=seed)
+        check_scale("NormFace", scale)
+        self.scale = scale
+
+    def logits(
+        self, cosine: Float[Tensor, "b k"], norm: Float[Tensor, " b"], label: Int[Tensor, " b"]
+    ) -> Float[Tensor, "b k"]:
+        """s·cos θ for all classes."""
+        return normface(cosine, norm, label, scale=self.scale)
+
+    def extra_repr(self) -> str:
+        """The settings, for `print`."""
+        return f"dim={self.dim}, classes={self.classes}, scale={self.scale}"
+
+
+class CosFace(Head):
+    """CosFace (Wang et al., CVPR 2018); see `cosface` for its equation.
+
+    Args:
+        dim: d, length of an embedding.
+        classes: k, number of identities, ≥ 2.
+        scale: s, > 0.
+        margin: m, in [0, 2), a difference of cosines. 0.35 is the paper's.
+        seed: of the first prototypes.
+
+    Raises:
+        VlrfaceError: a setting outside its range.
+    """
+
+    def __init__(self, dim: int, classes: int, scale: float = 64.0, margin: float = 0.35, *, seed: int = 0) -> None:
+        super().__init__(dim, classes, seed=seed)
+        check_scale("CosFace", scale)
+        if not 0.0 <= margin < 2.0:
+            raise VlrfaceError(f"CosFace needs a margin in [0, 2), got margin {margin}")
+        self.scale = scale
+        self.margin = margin
+
+    def logits(
+        self, cosine: Float[Tensor, "b k"], norm: Float[Tensor, " b"], label: Int[Tensor, " b"]
+    ) -> Float[Tensor, "b k"]:
+        """s·(cos θ_y - m) for the true class, s·cos θ_j for the others."""
+        return cosface(cosine, norm, label, scale=self.scale, margin=self.margin)
+
+    def extra_repr(self) -> str:
+        """The settings, for `print`."""
+        return f"dim={self.dim}, classes={self.classes}, scale={self.scale}, margin={self.margin}"
 
 
 class ArcFace(Head):
@@ -145,11 +134,7 @@ class ArcFace(Head):
             raise VlrfaceError(
                 f"ArcFace needs scale > 0 and a margin in [0, π) rad, got scale {scale} and {margin_rad} rad"
             )
-        if gradient not in get_args(Gradient) or beyond_pi not in get_args(BeyondPi):
-            raise VlrfaceError(
-                f"ArcFace knows gradient {get_args(Gradient)} and beyond_pi {get_args(BeyondPi)}, "
-                f"got {gradient!r} and {beyond_pi!r}"
-            )
+        check_choices("ArcFace", gradient=(gradient, Gradient), beyond_pi=(beyond_pi, BeyondPi))
         self.scale = scale
         self.margin_rad = margin_rad
         self.gradient: Gradient = gradient
@@ -174,29 +159,4 @@ class ArcFace(Head):
         return (
             f"dim={self.dim}, classes={self.classes}, scale={self.scale}, margin_rad={self.margin_rad}, "
             f"gradient={self.gradient}, beyond_pi={self.beyond_pi}"
-        )
-
-
-def cosine_to_prototypes(
-    embedding: Float[Tensor, "b d"], prototypes: Float[Tensor, "k d"]
-) -> tuple[Float[Tensor, "b k"], Float[Tensor, " b"]]:
-    """Cosine of every embedding to every prototype, and the norm of each embedding, in float32 or finer.
-
-    Call it with autocast off: the matrix product would fall back to bfloat16.
-
-    Returns:
-        (b, k) cosines in [-1, 1], (b,) norms ≥ 0.
-    """
-    embedding = at_least_float32(embedding)
-    cosine = F.linear(unit(embedding), unit(prototypes))
-    return cosine.clamp(-1.0, 1.0), embedding.norm(dim=1)
-
-
-def _check_labels(label: Tensor, classes: int) -> None:
-    outside = (label < 0) | (label >= classes)
-    if bool(outside.any()):
-        wrong = sorted(set(label[outside].tolist()))[:10]
-        raise VlrfaceError(
-            f"labels {wrong} lie outside the {classes} classes 0..{classes - 1} of this head: number the training "
-            "identities from 0, and leave out distractors and unknown persons"
         )

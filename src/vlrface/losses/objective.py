@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from vlrface.losses.distillation import cosine_distillation
-from vlrface.losses.heads import Head
+from vlrface.losses.head import Head
 from vlrface.losses.recognizability import (
     RITarget,
     UnrecognizableStatistics,
@@ -23,7 +23,10 @@ from vlrface.losses.recognizability import (
 from vlrface.types import VlrfaceError
 
 PARTS: Final = ("recognition", "regression", "diversion", "projection", "distillation", "attended_recognition")
-"""Names of all parts of `MethodObjective`."""
+"""Names of all parts of `MethodObjective` that have a weight of their own."""
+
+HEAD_REGULARIZER: Final = "head_regularizer"
+"""Name of the head's own further term, in the parts of a head that has one. It shares the weight of recognition."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,7 @@ class ObjectiveWeights:
     The poster states L = L_cls + α·L_L1 + β·L_ID + γ·L_MSE; its α, β, γ were not readable, so the defaults are our own.
 
     Attributes:
-        recognition: of L_cls, the head's loss on the embedding.
+        recognition: of L_cls, the head's loss on the embedding, and of the head's own regularizer if it has one.
         regression: α, of L_L1, the smooth L1 loss of the predicted recognizability index.
         diversion: β, of L_ID, the index diversion loss.
         projection: γ, of L_MSE, the attended embedding's distance to the projected one.
@@ -261,6 +264,8 @@ class MethodObjective(nn.Module):
             cosine = output.cosine.detach()
             if "recognition" in active:
                 parts["recognition"] = output.loss
+                if output.regularizer is not None:
+                    parts[HEAD_REGULARIZER] = output.regularizer
             if "regression" in active:
                 target = self._index(embedding, cosine, label)
                 parts["regression"] = smooth_l1(recognizability, target, self.smooth_l1_beta)
@@ -273,8 +278,9 @@ class MethodObjective(nn.Module):
         if "distillation" in active:
             parts["distillation"] = _distilled(embedding, teacher, teacher_mask)
         if "attended_recognition" in active:
-            parts["attended_recognition"] = self.head(attended, label).loss
-        total, plain, weighted = weighted_sum(parts, self.weights.by_part())
+            parts["attended_recognition"] = self.head(attended, label, observed=False).total
+        weights = self.weights.by_part() | {HEAD_REGULARIZER: self.weights.recognition}
+        total, plain, weighted = weighted_sum(parts, weights)
         return ObjectiveOutput(total, plain, weighted, target, cosine)
 
     def _read_statistics(self) -> None:

@@ -8,7 +8,7 @@ from numpy import ndarray
 
 from vlrface.types import VlrfaceError
 
-_CHUNK_ROWS = 8192
+_CHUNK_ROWS = 1024  # stays in a processor's cache as float64
 
 
 class UnitRows(NamedTuple):
@@ -50,9 +50,41 @@ def unit_rows(embeddings: Float[ndarray, "n d"], what: str = "embeddings") -> Un
         row = int(np.flatnonzero(bad)[0])
         raise VlrfaceError(f"{what}: row {row} has length {lengths[row]:g}, so it has no direction. Encode it again")
     rows = np.flatnonzero(encoded)
-    unit = embeddings[rows].astype(np.float32, copy=False)
-    unit /= lengths[rows, None].astype(np.float32)
+    unit = np.empty((len(rows), embeddings.shape[1]), np.float32)
+    for start in range(0, len(rows), _CHUNK_ROWS):
+        part = rows[start : start + _CHUNK_ROWS]
+        chunk = embeddings[part].astype(np.float32, copy=False)
+        np.divide(chunk, lengths[part, None].astype(np.float32), out=unit[start : start + _CHUNK_ROWS])
     return UnitRows(unit, rows, encoded)
+
+
+def copied_rows(rows: Float32[ndarray, "n d"]) -> tuple[Int[ndarray, " c"], Int[ndarray, " c"]]:
+    """Rows that equal an earlier row value for value, and the first row that each of them equals.
+
+    Args:
+        rows: (n, d) without NaN; 0 and -0 are equal.
+
+    Returns:
+        Row numbers, ascending, and the row numbers of their originals.
+    """
+    suspects = _repeated(_words(rows[:, :2]))  # who differs from everybody in the first columns has no copy
+    same = _repeated(_words(rows[suspects])) if len(suspects) else suspects
+    suspects = suspects[same]
+    _, first, inverse = np.unique(_words(rows[suspects]), return_index=True, return_inverse=True)
+    copies = np.flatnonzero(first[inverse] != np.arange(len(suspects)))
+    return suspects[copies], suspects[first[inverse][copies]]
+
+
+def _words(rows: Float32[ndarray, "n d"]) -> ndarray:
+    """Each row as one value that is compared byte by byte."""
+    plain = np.ascontiguousarray(rows + np.float32(0))  # makes -0 the same as 0
+    return plain.view(f"V{plain.shape[1] * plain.itemsize}").ravel() if plain.size else np.empty(len(plain), "V1")
+
+
+def _repeated(words: ndarray) -> Int[ndarray, " r"]:
+    """Places of the values that occur more than once, ascending."""
+    _, inverse, counts = np.unique(words, return_inverse=True, return_counts=True)
+    return np.flatnonzero(counts[inverse] > 1)
 
 
 def check_same_width(first: Float[ndarray, "n d"], second: Float[ndarray, "m e"]) -> None:

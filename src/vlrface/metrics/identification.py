@@ -14,11 +14,10 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, Int
 from numpy import ndarray
 
-from vlrface.metrics.cosine import UnitRows, check_same_width, unit_rows
+from vlrface.metrics.cosine import UnitRows, check_same_width, copied_rows, unit_rows
 from vlrface.types import Curve, VlrfaceError
 
 _BLOCK_BYTES = 256 * 2**20
-_CHUNK_ROWS = 8192
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,7 +170,7 @@ def _search(
     first, precision = np.zeros(count, np.int64), np.zeros(count)
     order, start, stop = _mate_ranges(probe_identities[probes.rows], gallery_identities[gallery.rows])
     mates = _mate_counts(probe_identities, gallery_identities) - int(leave_one_out) * (probe_identities >= 0)
-    copies, originals = _copies(gallery.unit)
+    copies, originals = copied_rows(gallery.unit)
     for position, scores in _score_rows(probes.unit, gallery.unit, block_bytes):
         scores[copies] = scores[originals]
         columns = order[start[position] : stop[position]]
@@ -206,20 +205,6 @@ def _score_rows(
         scores = np.matmul(block, gallery.T, out=buffer[: len(block)])
         for offset in range(len(block)):
             yield start + offset, scores[offset]
-
-
-def _copies(gallery: Float32[ndarray, "g d"]) -> tuple[Int[ndarray, " c"], Int[ndarray, " c"]]:
-    """Columns of faces that equal an earlier face bit for bit, and the columns of those earlier faces."""
-    factors = np.random.default_rng(0).integers(1, 2**63, gallery.shape[1], np.uint64)
-    keys = np.empty(len(gallery), np.uint64)
-    for start in range(0, len(gallery), _CHUNK_ROWS):
-        rows = gallery[start : start + _CHUNK_ROWS] + np.float32(0)  # makes -0 the same as 0
-        keys[start : start + _CHUNK_ROWS] = rows.view(np.uint32).astype(np.uint64) @ factors
-    _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
-    columns = np.flatnonzero(first[inverse] != np.arange(len(gallery)))
-    originals = first[inverse][columns]
-    equal = (gallery[columns] == gallery[originals]).all(axis=1)  # the key alone may collide
-    return columns[equal], originals[equal]
 
 
 def _mate_ranges(

@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float, Float32, Int
 from numpy import ndarray
 
 from vlrface.metrics.cosine import check_same_width, unit_rows
-from vlrface.types import UNKNOWN_IDENTITY, VlrfaceError
+from vlrface.types import UNKNOWN_IDENTITY, Pairing, VlrfaceError
 
 _BLOCK_BYTES = 64 * 2**20
 
@@ -88,6 +88,73 @@ def genuine_impostor(
         identities=everybody,
         failed_impostors=sum(block.failed_impostors for block in blocks),
     )
+
+
+def listed_pairs(embeddings: Float[ndarray, "n d"], identities: Int[ndarray, " n"], pairing: Pairing) -> Pairs:
+    """Cosine similarity of the pairs of a list; the list says which are genuine.
+
+    An impostor pair of two faces that other pairs of the list join to one person stays an impostor pair: lists have
+    such mistakes, and published numbers count them.
+
+    Args:
+        embeddings: (n, d), any length; a NaN row was not encoded.
+        identities: (n,) persons, for the resampling; a negative one is a person alone.
+        pairing: rows and kinds of the pairs.
+
+    Returns:
+        The pairs, each kind in the order of the list. Faces are numbered as the rows.
+
+    Raises:
+        VlrfaceError: a pair names a row that is not there, a genuine pair has faces of two persons, or an encoded row
+            has no direction.
+    """
+    faces = np.column_stack([pairing.first, pairing.second]).astype(np.int64)
+    scores = listed_scores(embeddings, pairing)
+    people = np.asarray(identities, np.int64)[faces]
+    one_person = (faces[:, 0] == faces[:, 1]) | ((people[:, 0] == people[:, 1]) & (people[:, 0] >= 0))
+    broken = np.flatnonzero(pairing.same & ~one_person)
+    if len(broken):
+        pair, rows = int(broken[0]), faces[broken[0]]
+        raise VlrfaceError(
+            f"{len(broken)} genuine pairs have faces of two persons, first pair {pair} of the list: rows {rows[0]} and "
+            f"{rows[1]} are of identities {people[pair, 0]} and {people[pair, 1]}. Give both faces of a genuine pair "
+            "one identity of at least 0"
+        )
+    scored = np.isfinite(scores)
+    impostor = ~pairing.same & scored
+    return Pairs(
+        genuine=scores[pairing.same],
+        genuine_faces=faces[pairing.same],
+        impostor=scores[impostor],
+        impostor_faces=faces[impostor],
+        identities=np.asarray(identities, np.int64),
+        failed_impostors=int(np.count_nonzero(~pairing.same & ~scored)),
+    )
+
+
+def listed_scores(embeddings: Float[ndarray, "n d"], pairing: Pairing) -> Float32[ndarray, " m"]:
+    """Cosine similarity of each pair of a list, in its order; -inf where a face was not encoded.
+
+    Products are summed in float64, so that equal faces give equal scores wherever they stand.
+
+    Raises:
+        VlrfaceError: a pair names a row that is not there, or an encoded row has no direction.
+    """
+    if len(pairing) and max(pairing.first.max(), pairing.second.max()) >= len(embeddings):
+        last = max(pairing.first.max(), pairing.second.max())
+        raise VlrfaceError(f"a pair names row {last}, there are {len(embeddings)} faces")
+    rows = unit_rows(embeddings)
+    place = np.full(len(embeddings), -1, np.int64)
+    place[rows.rows] = np.arange(len(rows.rows))
+    first, second = place[pairing.first], place[pairing.second]
+    scores = np.full(len(pairing), -np.inf, np.float32)
+    scored = np.flatnonzero((first >= 0) & (second >= 0))
+    step = max(1, _BLOCK_BYTES // (16 * embeddings.shape[1]))
+    for start in range(0, len(scored), step):
+        part = scored[start : start + step]
+        left, right = (rows.unit[each[part]].astype(np.float64) for each in (first, second))
+        scores[part] = np.einsum("md,md->m", left, right)
+    return scores
 
 
 @dataclass(frozen=True, eq=False)

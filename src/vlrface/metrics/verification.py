@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from numpy import ndarray
 
 from vlrface.metrics.pairs import Pairs as Pairs
@@ -42,14 +42,6 @@ class Roc(NamedTuple):
     far: Float[ndarray, " n"]
     tpr: Float[ndarray, " n"]
     threshold: Float[ndarray, " n"]
-
-
-class FoldAccuracy(NamedTuple):
-    """Accuracy by folds: mean and sample standard deviation over folds, and each fold's value."""
-
-    mean: float
-    deviation: float
-    folds: Float[ndarray, " k"]
 
 
 def accepted_at_far(far: float, impostors: int) -> int:
@@ -174,34 +166,6 @@ def equal_error(far: Float[ndarray, "r n"], tpr: Float[ndarray, "r n"]) -> Float
     return (start + share * (stop - start))[:, 0]
 
 
-def accuracy_10_fold(scores: Float[ndarray, " n"], same: Bool[ndarray, " n"], folds: int = 10) -> FoldAccuracy:
-    """Accuracy on pair lists (LFW and its kin): each fold is judged with the threshold that is best on the others.
-
-    Folds are consecutive stretches of the list, as the lists are written, sizes differing by at most one. Thresholds
-    are all that separate the training scores, not a grid; of equally accurate ones the highest is taken (own choice,
-    the strictest), midway between two neighbouring scores.
-
-    Args:
-        scores: (n,) in the order of the list; -inf for a pair that could not be scored.
-        same: (n,) whether the pair shows one person.
-        folds: number of folds; 10 by custom.
-
-    Raises:
-        VlrfaceError: fewer pairs than folds, fewer than two folds, one kind of pair only, or a NaN score.
-    """
-    check_scores(scores[same], scores[~same])
-    scores = scores.astype(np.float64)  # so that a middle between two neighbours lies between them
-    if not 2 <= folds <= len(scores):
-        raise VlrfaceError(f"{len(scores)} pairs cannot make {folds} folds: at least two folds of one pair are needed")
-    accuracies = np.empty(folds)
-    for fold, test in enumerate(np.array_split(np.arange(len(scores)), folds)):
-        train = np.ones(len(scores), bool)
-        train[test] = False
-        threshold = _most_accurate_threshold(scores[train], same[train])
-        accuracies[fold] = np.mean((scores[test] >= threshold) == same[test])
-    return FoldAccuracy(float(accuracies.mean()), float(accuracies.std(ddof=1)), accuracies)
-
-
 def check_scores(genuine: Float[ndarray, " g"], impostor: Float[ndarray, " i"]) -> None:
     """Refuse what no rate is defined for.
 
@@ -222,18 +186,6 @@ def _comparable(
     check_scores(genuine, impostor)
     dtype = np.result_type(genuine, impostor)
     return genuine.astype(dtype, copy=False), impostor.astype(dtype, copy=False)
-
-
-def _most_accurate_threshold(scores: Float[ndarray, " n"], same: Bool[ndarray, " n"]) -> float:
-    values, inverse = np.unique(scores, return_inverse=True)
-    genuine = np.bincount(inverse, weights=same, minlength=len(values))
-    impostor = np.bincount(inverse, weights=~same, minlength=len(values))
-    # Right decisions if everything from value k on is accepted; k = len(values) accepts nothing.
-    right = np.cumsum(np.append(0, impostor)) + np.append(np.cumsum(genuine[::-1])[::-1], 0)
-    best = len(values) - int(np.argmax(right[::-1]))
-    if best == len(values):
-        return float("inf")
-    return float(values[best] if best == 0 or np.isinf(values[best - 1]) else (values[best - 1] + values[best]) / 2)
 
 
 def _just_above(scores: Float[ndarray, " n"]) -> Float[ndarray, " n"]:

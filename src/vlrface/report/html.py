@@ -1,8 +1,10 @@
-"""Writing pages and JSON files. matplotlib and jinja2 are needed, and imported, only where a page is made."""
+"""Writing pages, JSON files, figures and tables. matplotlib and jinja2 are imported only where they are needed."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
+from vlrface.evaluate.comparison import Comparison
 from vlrface.files import written_atomically
 from vlrface.report.inputs import Attention, EmbeddingMap, Pictures, ScoredFace
 from vlrface.types import Curve, Report, VlrfaceError
@@ -54,6 +56,78 @@ def write_report(
         _write(html, page)
 
 
+def write_comparison(comparison: Comparison, html: Path | None, json: Path | None) -> None:
+    """Write what a comparison of two models found: a page for a person, a JSON file for a program.
+
+    The page is one file without scripts or outside resources; the same values give the same bytes.
+
+    Args:
+        comparison: figures, counts, curves, context. Of the context "data", "models", "seed", "resamples" become
+            facts, "notes", "left_out" and "counts_apart" lists; all else is shown under its own name.
+        html: where the page goes, or None.
+        json: where `Comparison.to_json` goes, or None.
+
+    Raises:
+        VlrfaceError: matplotlib or jinja2 is missing.
+        OSError: a file cannot be written; what was there before is as it was.
+    """
+    if json is not None:
+        comparison.save(json)
+    if html is not None:
+
+        def page() -> str:
+            from vlrface.report.comparison import render_comparison
+
+            return render_comparison(comparison)
+
+        _write(html, page)
+
+
+def write_figures(found: Report | Comparison, folder: Path) -> list[Path]:
+    """Write every figure for a paper: NAME.svg and NAME.pdf, with its caption as NAME.txt and, ready to use, NAME.tex.
+
+    One column (3.3 inches) wide, white, strokes that differ in grey, type embedded; the same values give the same
+    bytes. Captions name benchmark, counts, seed, crops and matcher.
+
+    Args:
+        found: an evaluation: a figure for each set of curves, and one for shares measured band by band. A comparison:
+            both models' curves, and their differences with intervals.
+        folder: made if needed; files of the same names are replaced, others left.
+
+    Returns:
+        The files written, figure by figure. A figure without a finite value is left out.
+
+    Raises:
+        VlrfaceError: matplotlib is missing.
+        OSError: a file cannot be written.
+    """
+    with _needing_extras("figures need"):
+        from vlrface.report.paper import save_figures
+
+        return save_figures(found, folder)
+
+
+def write_tables(found: Report | Comparison, folder: Path) -> list[Path]:
+    """Write every figure as tables for a paper: NAME.tex (LaTeX with booktabs) and NAME.md (Markdown).
+
+    Notes under each table name benchmark, counts, seed, crops and matcher. Nothing is set bold.
+
+    Args:
+        found: an evaluation: a table of the figures that stand alone, and one for each set of bands or of quality
+            measures. A comparison: one table of both models, their differences and verdicts.
+        folder: made if needed; files of the same names are replaced, others left.
+
+    Returns:
+        The files written.
+
+    Raises:
+        OSError: a file cannot be written.
+    """
+    from vlrface.report.tables import save_tables
+
+    return save_tables(found, folder)
+
+
 def write_score_page(
     path: Path,
     rows: Sequence[ScoredFace],
@@ -88,14 +162,21 @@ def write_score_page(
 
 
 def _write(path: Path, page: Callable[[], str]) -> None:
-    try:
+    with _needing_extras("a page needs"):
         text = page()
+    with written_atomically(path) as temporary:
+        # A file name that is not UTF-8 holds lone surrogates, which no page can carry: they are shown as \udcff.
+        temporary.write_bytes(text.encode("utf-8", "backslashreplace"))
+
+
+@contextmanager
+def _needing_extras(what: str) -> Generator[None]:
+    """Say which optional package is missing, and how to get it."""
+    try:
+        yield
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] not in ("matplotlib", "jinja2"):
             raise
         raise VlrfaceError(
-            f"a page needs {error.name}, which is not installed: pip install 'vlrface[report]', or ask for JSON only"
+            f"{what} {error.name}, which is not installed: pip install 'vlrface[report]', or ask for JSON only"
         ) from error
-    with written_atomically(path) as temporary:
-        # A file name that is not UTF-8 holds lone surrogates, which no page can carry: they are shown as \udcff.
-        temporary.write_bytes(text.encode("utf-8", "backslashreplace"))

@@ -1,8 +1,9 @@
-"""Line figures: what each curve of a report means, and its drawing."""
+"""Line figures: which lines are drawn, in which order and stroke, and their drawing for a page or for a paper."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -11,20 +12,28 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 from numpy import ndarray
 
+from vlrface.report.conditions import measure_name, phrase
+from vlrface.report.names import meaning
+from vlrface.report.subjects import Subject, Unit
 from vlrface.report.svg import Drawing, Ink, LegendEntry, Mark, css, draw
-from vlrface.report.wording import operating_point
 from vlrface.types import Curve
-
-Unit = Literal["share", "rank", "number"]
 
 WIDTH: Final = 340  # of the drawing at scale 1: between a phone's column (300) and a page's (480)
 HEIGHT: Final = 225
+MANY: Final = 4
+"""More lines than this are drawn larger, with their names in a column beside them."""
+
+MANY_HEIGHT: Final = 300
+MAX_BANDS: Final = 3
+"""The 95 % bands of more lines than this would hide one another."""
+
 MAX_POINTS: Final = 400
 """A line with more points is thinned for the drawing: a column is some 500 pixels wide."""
 
-_BOUNDS: Final = ("random", "oracle")
-_MARKS: Final[tuple[Mark, ...]] = ("line", "dashed", "dashdot", "dotted")
-_DASHES: Final[dict[Mark, str | tuple[int, tuple[float, ...]]]] = {
+BOUNDS: Final = ("random", "oracle")
+MARKS: Final[tuple[Mark, ...]] = ("line", "dashed", "dashdot", "dotted")
+Dashes = str | tuple[int, tuple[float, ...]]
+DASHES: Final[dict[Mark, Dashes]] = {
     "line": "-",
     "dashed": (0, (4.0, 2.0)),
     "dashdot": (0, (5.0, 1.8, 1.0, 1.8)),
@@ -32,122 +41,56 @@ _DASHES: Final[dict[Mark, str | tuple[int, tuple[float, ...]]]] = {
 }
 
 
-@dataclass(frozen=True)
-class Axis:
-    """One axis: its name in words, what its numbers are, and its scale."""
-
-    name: str
-    unit: Unit = "number"
-    log: bool = False
-
-
-@dataclass(frozen=True)
-class Subject:
-    """A kind of figure.
+@dataclass(frozen=True, eq=False)
+class Line:
+    """A curve as it is drawn: finite points only, thinned.
 
     Attributes:
-        title: heading.
-        section: which part of the page it belongs to: "reject", "recognition", "training", "other".
-        x: horizontal axis.
-        y: vertical axis.
-        caption: what it shows and how to read it.
-        bounds: whether the lines of no use ("random", flat) and of perfect use ("oracle") are drawn.
-        points: whether every point gets a dot: few measured values, not a continuous line.
+        name: in words.
+        x: positions.
+        y: values.
+        low: lower end of the band; NaN where there is none.
+        high: upper end.
+        lost: how many values of the curve are not finite.
+        bound: whether it is no measured line but the one of no use or of perfect use.
+        place: number among the measured lines, which decides colour and stroke; of a bound, its place in `BOUNDS`.
     """
 
-    title: str
-    section: str
-    x: Axis
-    y: Axis
-    caption: str
-    bounds: bool = False
-    points: bool = False
+    name: str
+    x: Float[ndarray, " n"]
+    y: Float[ndarray, " n"]
+    low: Float[ndarray, " n"]
+    high: Float[ndarray, " n"]
+    lost: int = 0
+    bound: bool = False
+    place: int = 0
 
 
-_REJECTED: Final = Axis("share refused", "share")
-SUBJECTS: Final[dict[str, Subject]] = {
-    "edc": Subject(
-        "Errors left after refusing the hardest",
-        "reject",
-        _REJECTED,
-        Axis("FNMR: pairs of one person that are missed", "share"),
-        "Error versus reject. From left to right the least recognizable faces are refused; a good index makes the line "
-        "fall fast. Random refusal stays flat; the oracle refuses exactly the pairs that would fail.",
-        bounds=True,
-    ),
-    "rank1_reject": Subject(
-        "Rank-1 after refusing the hardest",
-        "reject",
-        _REJECTED,
-        Axis("rank-1 of the probes that stay", "share"),
-        "Share of the remaining probes whose person is the first answer, when the least recognizable are refused. "
-        "Higher is better; a useless index stays flat.",
-    ),
-    "recognizability_by_size": Subject(
-        "Recognizability by size of the face",
-        "reject",
-        Axis("shorter side of the crop in pixels"),
-        Axis("mean recognizability index"),
-        "Mean index of the faces of one size. It should rise with size, but size alone does not decide: blur and pose "
-        "count too.",
-        points=True,
-    ),
-    "cmc": Subject(
-        "Found within the first answers",
-        "recognition",
-        Axis("number of answers looked at", "rank", log=True),
-        Axis("share of probes found", "share"),
-        "Cumulative match characteristic: the share of all probes whose person is among the first k answers. Higher is "
-        "better.",
-    ),
-    "roc": Subject(
-        "Accepting pairs",
-        "recognition",
-        Axis("FAR: pairs of two people accepted", "share", log=True),
-        Axis("TPR: pairs of one person accepted", "share"),
-        "Receiver operating characteristic. Further left means fewer false accepts; higher is better.",
-    ),
-    "tpir": Subject(
-        "Finding known people among strangers",
-        "recognition",
-        Axis("FPIR: strangers taken for someone", "share", log=True),
-        Axis("TPIR: known people found", "share"),
-        "Open-set identification: the share of known people found and accepted, over the share of strangers who are "
-        "taken for someone. Higher is better.",
-    ),
-}
-_PREFIXES: Final[tuple[tuple[str, str], ...]] = (
-    ("edc", "edc"),
-    ("erc", "edc"),
-    ("rank1_reject", "rank1_reject"),
-    ("rank1@reject", "rank1_reject"),
-    ("recognizability_by_size", "recognizability_by_size"),
-    ("recognizability@size", "recognizability_by_size"),
-    ("cmc", "cmc"),
-    ("roc", "roc"),
-    ("tpir", "tpir"),
-)
+@dataclass(frozen=True)
+class Stroke:
+    """How a line is drawn.
 
-
-def subject(key: str) -> Subject:
-    """What the curves under `key` of a report are about, from the start of the key: "edc", "edc@fmr=0.01", "cmc/dev".
-
-    A key that is not known gets a plain figure with its own name, so that no curve is lost from the page.
+    Attributes:
+        colour: of line and band.
+        dashes: pattern, as matplotlib takes it.
+        width: in points.
+        marker: at the points ("" for none).
+        every: first point that gets a marker, and the step to the next.
     """
-    for prefix, name in _PREFIXES:
-        if key == prefix or (key.startswith(prefix) and not key[len(prefix)].isalpha()):
-            known = SUBJECTS[name]
-            rest = operating_point(key[len(prefix) :].strip("@/_: "))
-            return replace(known, title=f"{known.title} ({rest})") if rest else known
-    title = key.replace("_", " ")
-    return Subject(title[:1].upper() + title[1:], "other", Axis(""), Axis(""), "")
+
+    colour: str
+    dashes: Dashes
+    width: float
+    marker: str = ""
+    every: tuple[int, int] = (0, 1)
 
 
 def line_figure(curves: Sequence[Curve], about: Subject, *, ident: str) -> Drawing | None:
-    """Lines with their 95 % bands over one pair of axes.
+    """Lines with their 95 % bands over one pair of axes, for a page.
 
     Curves named "random" and "oracle" are drawn as bounds. Where the subject has bounds and the curves do not bring
-    them, they follow from the first value of each curve: flat, and `max(first - refused share, 0)`.
+    them, they follow from the first value of each curve: flat, and `max(first - refused share, 0)`. More than two
+    quality measures are listed from best to worst, by the area under their lines.
 
     Args:
         curves: what to draw, in the order of the legend.
@@ -157,41 +100,60 @@ def line_figure(curves: Sequence[Curve], about: Subject, *, ident: str) -> Drawi
     Returns:
         The drawing; None when no curve has a value that can be drawn.
     """
-    lines = [_line(curve, about) for curve in curves]
-    notes = tuple(f"{line.lost:,} values of {line.name} are not finite and not drawn." for line in lines if line.lost)
-    lines = [line for line in lines if len(line.x)]
+    lines, notes = lines_of(curves, about)
     if not lines:
         return None
-    measured = [line for line in lines if line.name.lower() not in _BOUNDS]
-    inked = [
-        replace(line, ink=Ink.SERIES[i % len(Ink.SERIES)], mark=_MARKS[i % len(_MARKS)])
-        for i, line in enumerate(measured)
-    ]
-    lines = inked + _bounds(lines, about)
+    many = is_many(lines)
+
+    def paint(figure: Figure) -> None:
+        figure.set_layout_engine("constrained", w_pad=0.06, h_pad=0.04)
+        axes = figure.add_subplot()
+        draw_lines(axes, lines, about, _stroke)
+        axes.set_title(about.y.name, loc="left", fontsize=10, color=Ink.TEXT, pad=7, parse_math=False)
+
     svg = draw(
-        lambda figure: _paint(figure, lines, about),
+        paint,
         ident=ident,
         label=f"{about.title}, over {about.x.name or 'x'}: {'; '.join(_spoken(line, about) for line in lines)}",
         width=WIDTH,
-        height=HEIGHT,
+        height=MANY_HEIGHT if many else HEIGHT,
     )
-    legend = tuple(LegendEntry(line.name, css(line.ink), line.mark) for line in lines)
-    return Drawing(svg, legend if len(legend) > 1 else (), notes)
+    legend = tuple(LegendEntry(line.name, css(_stroke(line).colour), _mark(line)) for line in lines)
+    return Drawing(svg, legend if len(legend) > 1 else (), notes, beside=many)
 
 
-@dataclass(frozen=True, eq=False)
-class _Line:
-    name: str
-    x: Float[ndarray, " n"]
-    y: Float[ndarray, " n"]
-    low: Float[ndarray, " n"]
-    high: Float[ndarray, " n"]
-    lost: int = 0
-    ink: str = Ink.MUTED
-    mark: Mark = "line"
+def is_many(lines: Sequence[Line]) -> bool:
+    """Whether so many lines are measured that they need more room."""
+    return sum(not line.bound for line in lines) > MANY
 
 
-def _line(curve: Curve, about: Subject) -> _Line:
+def lines_of(curves: Sequence[Curve], about: Subject) -> tuple[list[Line], tuple[str, ...]]:
+    """The lines to draw, best measure first and bounds last, and notes on what was left out of them."""
+    lines = [_line(curve, about) for curve in curves]
+    notes = [f"{line.lost:,} values of {line.name} are not finite and not drawn." for line in lines if line.lost]
+    drawable = [line for line in lines if len(line.x)]
+    measured = [line for line in drawable if not line.bound]
+    if about.measures and len(measured) > 2:
+        sign = 1 if about.measures == "less" else -1
+        measured = sorted(measured, key=lambda line: (sign * _mean_height(line, measured), line.name))
+        notes.append("Listed from best to worst, by the area under the line.")
+    if len(measured) > MAX_BANDS and any(np.isfinite(line.low).any() for line in measured):
+        nothing = [np.full(len(line.x), np.nan) for line in measured]
+        measured = [replace(line, low=nan, high=nan) for line, nan in zip(measured, nothing, strict=True)]
+        notes.append("Intervals are in the tables: the bands of so many lines would hide one another.")
+    numbered = [replace(line, place=place) for place, line in enumerate(measured)]
+    return numbered + _bounds(numbered, drawable, about), tuple(notes)
+
+
+def _mean_height(line: Line, among: Sequence[Line]) -> float:
+    """Mean of a line over the positions that all lines reach."""
+    low, high = max(float(each.x.min()) for each in among), min(float(each.x.max()) for each in among)
+    order = np.argsort(line.x, kind="stable")
+    at = np.linspace(low, max(low, high), 201)
+    return float(np.interp(at, line.x[order], line.y[order]).mean())
+
+
+def _line(curve: Curve, about: Subject) -> Line:
     drawable = np.isfinite(curve.x) & np.isfinite(curve.y)
     lost = int((~drawable).sum())
     if about.x.log:
@@ -200,7 +162,20 @@ def _line(curve: Curve, about: Subject) -> _Line:
     rows = rows[thinned(curve.x[rows], curve.y[rows], log=about.x.log)]
     nothing = np.full(len(curve.x), np.nan)
     low, high = (nothing if band is None else band for band in (curve.low, curve.high))
-    return _Line(curve.name, curve.x[rows], curve.y[rows], low[rows], high[rows], lost)
+    bound = curve.name.lower() in BOUNDS
+    name = curve.name if bound else _line_name(curve.name, about)
+    place = BOUNDS.index(curve.name.lower()) if bound else 0
+    return Line(name, curve.x[rows], curve.y[rows], low[rows], high[rows], lost, bound, place)
+
+
+def _line_name(name: str, about: Subject) -> str:
+    if about.measures:
+        return measure_name(name)
+    distance = re.fullmatch(r"distance (\w+)", name)
+    if distance:
+        return phrase("distance", distance[1])
+    known = meaning(name)
+    return known.label if known.group != "other" else name
 
 
 def thinned(x: Float[ndarray, " n"], y: Float[ndarray, " n"], *, log: bool = False) -> Int[ndarray, " m"]:
@@ -233,54 +208,84 @@ def thinned(x: Float[ndarray, " n"], y: Float[ndarray, " n"], *, log: bool = Fal
     return np.unique(np.array(kept))
 
 
-def _bounds(lines: Sequence[_Line], about: Subject) -> list[_Line]:
-    marks: dict[str, Mark] = {"random": "dashed", "oracle": "dotted"}
-    given = [replace(line, mark=marks[line.name.lower()]) for line in lines if line.name.lower() in _BOUNDS]
+def _bounds(measured: Sequence[Line], lines: Sequence[Line], about: Subject) -> list[Line]:
+    given = [line for line in lines if line.bound]
     if given or not about.bounds:
         return given
-    x = np.linspace(0.0, max(float(line.x.max()) for line in lines), 101)
+    x = np.linspace(0.0, max(float(line.x.max()) for line in measured), 101) if measured else np.empty(0)
     nothing = np.full(len(x), np.nan)
-    made: list[_Line] = []
+    made: list[Line] = []
     # Measures compared on one matcher start at one error: one pair of bounds. Others get a pair each.
-    for first in sorted({round(float(line.y[line.x.argmin()]), 9) for line in lines}):
-        made += [
-            _Line("random", x, np.full(len(x), first), nothing, nothing, mark="dashed"),
-            _Line("oracle", x, np.maximum(first - x, 0.0), nothing, nothing, mark="dotted"),
-        ]
+    for first in sorted({round(float(line.y[line.x.argmin()]), 9) for line in measured}):
+        for place, values in enumerate((np.full(len(x), first), np.maximum(first - x, 0.0))):
+            made.append(Line(BOUNDS[place], x, values, nothing, nothing, bound=True, place=place))
     return made
 
 
-def _paint(figure: Figure, lines: Sequence[_Line], about: Subject) -> None:
-    figure.set_layout_engine("constrained", w_pad=0.06, h_pad=0.04)
-    axes = figure.add_subplot()
+def _mark(line: Line) -> Mark:
+    if line.bound:
+        return ("dashed", "dotted")[line.place]
+    # The strokes move on by one when the colours begin anew, so that no two of 32 lines are alike.
+    return MARKS[(line.place + line.place // len(Ink.SERIES)) % len(MARKS)]
+
+
+def _stroke(line: Line) -> Stroke:
+    colour = Ink.MUTED if line.bound else Ink.SERIES[line.place % len(Ink.SERIES)]
+    return Stroke(colour, DASHES[_mark(line)], 1.1 if line.bound else 1.6)
+
+
+def draw_lines(
+    axes: Axes,
+    lines: Sequence[Line],
+    about: Subject,
+    stroke: Callable[[Line], Stroke],
+    words: Callable[[str], str] = str,
+) -> None:
+    """Draw lines, bands, scales and the name of the horizontal axis.
+
+    Args:
+        axes: empty.
+        lines: at least one.
+        about: names, scales and units.
+        stroke: how each line is drawn.
+        words: applied to every text.
+    """
     for line in lines:
-        bound = line.name.lower() in _BOUNDS
+        look = stroke(line)
         band = np.isfinite(line.low) & np.isfinite(line.high)
         if band.any():
-            axes.fill_between(line.x, line.low, line.high, where=band.tolist(), color=line.ink, alpha=0.16)
+            axes.fill_between(
+                line.x, line.low, line.high, where=band.tolist(), color=look.colour, alpha=0.16, linewidth=0.0
+            )
+        dots = about.points or len(line.x) == 1
         axes.plot(
             line.x,
             line.y,
-            color=line.ink,
-            linestyle=_DASHES[line.mark],
-            linewidth=1.1 if bound else 1.6,
-            marker="o" if about.points or len(line.x) == 1 else "",
+            color=look.colour,
+            linestyle=look.dashes,
+            linewidth=look.width,
+            marker=look.marker or ("o" if dots else ""),
+            markevery=None if dots else look.every,
             markersize=3.0,
-            zorder=2.0 if bound else 2.5,
+            zorder=2.0 if line.bound else 2.5,
+            label=words(line.name),
         )
-    _scale(axes, lines, about)
-    axes.set_xlabel(about.x.name)
-    axes.set_title(about.y.name, loc="left", fontsize=10, color=Ink.TEXT, pad=7)
+    _scale(axes, lines, about, words)
+    axes.set_xlabel(words(about.x.name), parse_math=False)
 
 
-def _scale(axes: Axes, lines: Sequence[_Line], about: Subject) -> None:
+def _scale(axes: Axes, lines: Sequence[Line], about: Subject, words: Callable[[str], str]) -> None:
     axes.margins(x=0.015)
     values = np.concatenate([part[np.isfinite(part)] for line in lines for part in (line.y, line.low, line.high)])
     positions = np.concatenate([line.x for line in lines])
+    few = np.unique(positions)
     if about.x.log and positions.max() > positions.min():
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(_log_locator(positions, about.x.unit))
         axes.xaxis.set_minor_formatter(NullFormatter())
+    elif about.points and len(few) <= 8 and (few == few.round()).all():
+        axes.xaxis.set_major_locator(FixedLocator(few.tolist()))  # the sizes or distances that were measured
+        axes.margins(x=0.05)
     else:
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=about.x.unit == "rank" or bool(positions.max() > 20)))
     if about.y.log:
@@ -290,8 +295,17 @@ def _scale(axes: Axes, lines: Sequence[_Line], about: Subject) -> None:
     else:
         axes.yaxis.set_major_locator(MaxNLocator(5))
         axes.set_ylim(*_limits(values, about))
-    axes.xaxis.set_major_formatter(FuncFormatter(_FORMATS[about.x.unit]))
-    axes.yaxis.set_major_formatter(FuncFormatter(_FORMATS[about.y.unit]))
+    axes.xaxis.set_major_formatter(_formatter(about.x.unit, words))
+    axes.yaxis.set_major_formatter(_formatter(about.y.unit, words))
+
+
+def _formatter(unit: Unit, words: Callable[[str], str]) -> FuncFormatter:
+    form = _FORMATS[unit]
+
+    def text(value: float, at: int | None) -> str:
+        return words(form(value, at))
+
+    return FuncFormatter(text)
 
 
 def _limits(values: Float[ndarray, " n"], about: Subject) -> tuple[float, float]:
@@ -310,7 +324,7 @@ def _log_locator(values: Float[ndarray, " n"], unit: Unit) -> FixedLocator | Log
     return LogLocator(subs=(1.0, 2.0, 5.0) if narrow else (1.0,))
 
 
-def _spoken(line: _Line, about: Subject) -> str:
+def _spoken(line: Line, about: Subject) -> str:
     form = _FORMATS[about.y.unit]
     return f"{line.name} from {form(float(line.y[0]), 0)} to {form(float(line.y[-1]), 0)}"
 
@@ -323,4 +337,14 @@ def _number(value: float, _: int | None) -> str:
     return f"{value:,.0f}" if 1000 <= abs(value) < 1e7 else f"{value:.4g}"
 
 
-_FORMATS: Final = {"share": _share, "rank": _number, "number": _number}
+def _gain(value: float, _: int | None) -> str:
+    return f"{100 * value:+.3g}" if abs(value) > 1e-12 else "0"
+
+
+_FORMATS: Final[dict[Unit, Callable[[float, int | None], str]]] = {
+    "share": _share,
+    "rank": _number,
+    "number": _number,
+    "gain": _gain,
+    "difference": _number,
+}

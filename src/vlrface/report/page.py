@@ -8,16 +8,22 @@ from typing import Final
 import numpy as np
 
 from vlrface.report import crops, wording
+from vlrface.report.bands import band_tables
 from vlrface.report.distributions import embedding_figure, recognizability_histogram
+from vlrface.report.grids import grids
+from vlrface.report.headline import leading, summary
 from vlrface.report.inputs import Attention, EmbeddingMap, Pictures
-from vlrface.report.lines import Subject, line_figure, subject
+from vlrface.report.lines import line_figure
+from vlrface.report.names import GROUPS, meaning
 from vlrface.report.provenance import provenance
+from vlrface.report.subjects import Subject, subject
 from vlrface.report.svg import Drawing
 from vlrface.report.template import render
 from vlrface.report.training import training_panels
 from vlrface.types import Curve, Estimate, Report
 
-CARDS: Final = 4
+FOLDED: Final = 10
+"""A group of more figures than this is folded away."""
 
 _SECTIONS: Final = (
     ("reject", "Refusing the hardest faces", "Does refusing the least recognizable faces remove the errors?"),
@@ -46,6 +52,15 @@ class Figure:
     interval: str
     sentence: str
     whisker: Whisker | None
+
+
+@dataclass(frozen=True)
+class Group:
+    """Figures that belong together, under a heading; folded away where they are many."""
+
+    title: str
+    figures: tuple[Figure, ...]
+    folded: bool
 
 
 @dataclass(frozen=True)
@@ -78,7 +93,7 @@ def render_report(
 ) -> str:
     """The page as text; see `vlrface.report.html.write_report`."""
     idents = (f"f{i}" for i in count())
-    figures = [_figure(name, estimate) for name, estimate in report.figures.items()]
+    alone, tables = grids(report.figures, report.counts)
     histogram = None if pictures is None else _histogram(pictures, idents)
     map_panel = None if embedding_map is None else _map(embedding_map, idents)
     overlays, scale = ((), (0.0, 1.0)) if attention is None else crops.overlays(attention)
@@ -86,21 +101,22 @@ def render_report(
         "page.html.j2",
         title=report.title,
         benchmark=report.benchmark,
-        summary=wording.summary(report),
-        cards=_cards(report.figures),
+        summary=summary(report),
+        cards=[_figure(name, report.figures[name]) for name in leading(report.figures, report.benchmark)],
         histogram=histogram,
         columns=() if pictures is None or histogram is None else crops.columns(pictures),
         sections=_sections(report, training or {}, idents),
         map=map_panel,
         overlays=overlays,
         scale=[wording.number(end) for end in scale],
-        figures=figures,
+        bands=band_tables(tables, report.figures),
+        groups=_groups({name: report.figures[name] for name in alone}),
         run=provenance(report.counts, report.context),
     )
 
 
 def _figure(name: str, estimate: Estimate) -> Figure:
-    known = wording.meaning(name)
+    known = meaning(name)
     whisker = None
     ends = (estimate.value, estimate.low, estimate.high)
     if known.unit == "share" and all(np.isfinite(end) and 0.0 <= end <= 1.0 for end in ends):
@@ -115,12 +131,12 @@ def _figure(name: str, estimate: Estimate) -> Figure:
     )
 
 
-def _cards(figures: Mapping[str, Estimate]) -> list[Figure]:
-    """The first figure of each family, in the order of the report: not rank-1, rank-5 and rank-10 side by side."""
-    first: dict[str, Figure] = {}
+def _groups(figures: Mapping[str, Estimate]) -> list[Group]:
+    """Figures by what they are about; of those that are many only the first group is open."""
+    members: dict[str, list[Figure]] = {title: [] for title in GROUPS.values()}
     for name, estimate in figures.items():
-        first.setdefault(wording.meaning(name).family, _figure(name, estimate))
-    return list(first.values())[:CARDS]
+        members[GROUPS[meaning(name).group]].append(_figure(name, estimate))
+    return [Group(title, tuple(each), len(each) > FOLDED) for title, each in members.items() if each]
 
 
 def _histogram(pictures: Pictures, idents: Iterator[str]) -> Panel | None:

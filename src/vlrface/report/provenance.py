@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from vlrface.report import wording
+from vlrface.report.names import count_name, left_out, meaning
 from vlrface.types import Estimate
 
 Fact = tuple[str, str]
@@ -64,10 +65,10 @@ def provenance(counts: Mapping[str, int], context: Mapping[str, Any]) -> Provena
     """Sort the counts and the context of a report; see `vlrface.report.html.write_report` for the keys it knows."""
     missing = context.get("left_out") or ()
     return Provenance(
-        counts=tuple((wording.count_name(name), f"{value:,}") for name, value in counts.items()),
+        counts=tuple((count_name(name), f"{value:,}") for name, value in counts.items()),
         compared=_compared(_mapping(context.get("found")), _mapping(context.get("published"))),
         facts=tuple(_facts(context)),
-        left_out=tuple(wording.left_out(str(each)) for each in ([missing] if isinstance(missing, str) else missing)),
+        left_out=tuple(left_out(str(each)) for each in ([missing] if isinstance(missing, str) else missing)),
         details=tuple(_details(context)),
     )
 
@@ -81,7 +82,7 @@ def _compared(found: Mapping[str, Any], published: Mapping[str, Any]) -> tuple[t
         return f"{counts[name]:,}" if name in counts else "–"
 
     names = dict.fromkeys([*found, *published])
-    return tuple((wording.count_name(name), shown(found, name), shown(published, name)) for name in names)
+    return tuple((count_name(name), shown(found, name), shown(published, name)) for name in names)
 
 
 def _facts(context: Mapping[str, Any]) -> Iterator[Fact]:
@@ -93,7 +94,7 @@ def _facts(context: Mapping[str, Any]) -> Iterator[Fact]:
             yield name, _text(path, value)
     for key, value in context.items():
         if key not in _NAMES and key not in _ELSEWHERE and _is_short(value):
-            yield wording.meaning(key).label, _text(key, value)
+            yield meaning(key).label, _text(key, value)
 
 
 def _is_short(value: Any) -> bool:
@@ -106,7 +107,7 @@ def _text(key: str, value: Any) -> str:
     if key in _TIMES and isinstance(value, (int, float)):
         return wording.duration(float(value))
     if isinstance(value, float):
-        return wording.value_text(Estimate(value), wording.meaning(key).unit)
+        return wording.value_text(Estimate(value), meaning(key).unit)
     return str(value)
 
 

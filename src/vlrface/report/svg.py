@@ -61,11 +61,13 @@ class Drawing:
         svg: `<svg>` element, safe to set into HTML as it is.
         legend: what the colours and strokes mean; empty for a figure that needs none.
         notes: what was left out of the drawing or added to it, in sentences for the caption.
+        beside: whether it needs the width of the page, with its long legend beside it.
     """
 
     svg: str
     legend: tuple[LegendEntry, ...] = ()
     notes: tuple[str, ...] = ()
+    beside: bool = False
 
 
 _STYLE: Final[dict[str, object]] = {
@@ -75,6 +77,7 @@ _STYLE: Final[dict[str, object]] = {
     "font.family": "sans-serif",
     "text.color": Ink.TEXT,
     "text.usetex": False,
+    "text.parse_math": False,  # a "$" in a name is a "$"
     "axes.edgecolor": Ink.MUTED,
     "axes.labelcolor": Ink.TEXT,
     "axes.facecolor": "none",

@@ -6,8 +6,9 @@ from typing import Final
 
 import numpy as np
 
-from vlrface.report.lines import Axis, Subject
-from vlrface.report.wording import humanised, meaning
+from vlrface.report.names import meaning
+from vlrface.report.subjects import Axis, Subject
+from vlrface.report.wording import humanised
 from vlrface.types import Curve
 
 DENSE: Final = 300

@@ -1,0 +1,41 @@
+"""Text lists, line by line, within bounds."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from vlrface.data.packed import PackedFile
+from vlrface.types import VlrfaceError
+
+_BOM: Final = b"\xef\xbb\xbf"
+
+
+def text_lines(path: Path, *, max_bytes: int, max_line: int) -> Iterator[tuple[int, str]]:
+    """Read a UTF-8 file, with or without a byte-order mark, line by line.
+
+    Args:
+        path: a regular file.
+        max_bytes: of the file.
+        max_line: bytes of a line, its end included.
+
+    Yields:
+        Number of the line, from 1, and its text with the line end that it has.
+
+    Raises:
+        VlrfaceError: no such file, too large, a line too long, or bytes that are no UTF-8; with the number of the line.
+    """
+    file = PackedFile.found(path)
+    if file.size > max_bytes:
+        raise VlrfaceError(f"{path}: {file.size:,} bytes are more than {max_bytes:,}, the limit of such a list. Cut it")
+    with file.opened() as opened:
+        number = 0
+        while line := opened.readline(max_line + 1):
+            number += 1
+            if len(line) > max_line:
+                raise VlrfaceError(f"{path}: line {number}: longer than {max_line:,} bytes. Give a text list")
+            try:
+                yield number, (line.removeprefix(_BOM) if number == 1 else line).decode()
+            except UnicodeDecodeError as error:
+                raise VlrfaceError(
+                    f"{path}: line {number}: not UTF-8 text ({error.reason}). Save it as UTF-8"
+                ) from error

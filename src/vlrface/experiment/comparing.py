@@ -1,0 +1,64 @@
+"""`vlrface compare`: two models on the same faces."""
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+from vlrface import __version__
+from vlrface.evaluate import Comparison, compare
+from vlrface.experiment.environment import environment
+from vlrface.experiment.options import BenchmarkName, Outputs, ProtocolOptions
+from vlrface.experiment.outputs import write_papers
+from vlrface.experiment.protocols import protocol_of
+from vlrface.report import write_comparison
+from vlrface.types import Faces
+
+
+def compare_files(
+    first: Sequence[Path],
+    second: Sequence[Path],
+    name: BenchmarkName,
+    *,
+    names: tuple[str, str] | None = None,
+    protocol_options: ProtocolOptions | None = None,
+    outputs: Outputs | None = None,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Comparison:
+    """What `vlrface compare` does; see there."""
+    outputs = outputs or Outputs()
+    outputs.check()
+    protocol = protocol_of(name, protocol_options or ProtocolOptions())
+    sides = [[Faces.load(path) for path in paths] for paths in (first, second)]
+    names = names or _names(first[0], second[0])
+    context = {
+        "version": __version__,
+        "environment": environment(),
+        "data": sides[0][0].meta.get("data"),
+        "models": {called: [_model(faces) for faces in side] for called, side in zip(names, sides, strict=True)},
+    }
+    found = compare(*sides, protocol, seed=seed, resamples=resamples, names=names, context=context)
+    stem = f"{first[0].stem}-{second[0].stem}.{name}"
+    json, page = outputs.json or first[0].parent / f"{stem}.json", outputs.report
+    if page is None and find_spec("matplotlib") is not None:
+        page = first[0].parent / f"{stem}.html"
+    write_comparison(found, page, json)
+    print("\n".join(found.sentences))
+    for note in found.context["notes"]:
+        print(f"note: {note}")
+    print(f"numbers  {json}" + (f"\nreport   {page}" if page else ""))
+    write_papers(found, outputs)
+    return found
+
+
+def _names(first: Path, second: Path) -> tuple[str, str]:
+    """File names; where they are equal, as in two folders of runs, with their folders."""
+    if first.stem != second.stem:
+        return first.stem, second.stem
+    return f"{first.parent.name}/{first.stem}", f"{second.parent.name}/{second.stem}"
+
+
+def _model(faces: Faces) -> dict[str, object]:
+    """What the faces say of the network that made them."""
+    known = ("experiment", "seed", "model", "sha256", "fingerprint", "step", "flip", "crops")
+    return {key: faces.meta[key] for key in known if faces.meta.get(key) is not None}

@@ -1,0 +1,144 @@
+"""Which reader reads which layout of pictures, and how a layout is recognised."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from vlrface.data.folder import is_image_name, read_identity_folder, read_images
+from vlrface.data.manifest import Benchmark, Manifest
+from vlrface.experiment.options import Layout
+from vlrface.types import VlrfaceError
+
+_ENDINGS: Final[dict[str, Layout]] = {".bin": "bin", ".rec": "rec"}
+_TELLING: Final[tuple[tuple[str, Layout], ...]] = (
+    ("Testing_Set", "tinyface"),
+    ("Face_Identification_Test_Set", "survface-id"),
+    ("Face_Verification_Test_Set", "survface-verif"),
+    ("mugshot_frontal_cropped_all", "scface"),
+)
+_NEEDS_LIST: Final = {"pairs": "the pair list", "table": "the CSV or Parquet file"}
+
+
+def read_layout(data: Path, layout: Layout, list_file: Path | None = None, *, allow_missing: bool = False) -> Benchmark:
+    """What there is to encode; a plain set of pictures is a benchmark without counts.
+
+    Args:
+        data: the folder of the set, or its file for "bin" and "rec".
+        layout: how it lies there.
+        list_file: the list of a layout that has it apart from its pictures: "pairs" and "table".
+        allow_missing: keep listed pictures that are not on disk; they count as misses.
+
+    Raises:
+        VlrfaceError: nothing there, not in that layout, or a list is needed and not given.
+    """
+    if not data.exists():
+        raise VlrfaceError(f"{data}: no such file or folder")
+    if layout == "auto":
+        layout = told_layout(data, list_file)
+        print(f"layout: {layout}")
+    if layout in _NEEDS_LIST and list_file is None:
+        raise VlrfaceError(f"layout {layout} needs --list FILE, {_NEEDS_LIST[layout]}")
+    return _READERS[layout](data, list_file, allow_missing)
+
+
+def told_layout(data: Path, list_file: Path | None = None) -> Layout:
+    """The layout that the entries of a folder, or the ending of a file, tell."""
+    if list_file is not None:
+        return "table" if list_file.suffix.lower() in (".csv", ".tsv", ".parquet") else "pairs"
+    if data.is_file():
+        return _ENDINGS.get(data.suffix, "pictures")
+    for entry, layout in _TELLING:
+        if (data / entry).is_dir():
+            return layout
+    entries = list(data.iterdir())
+    # A folder with loose pictures is no folder of identities, whatever else it holds: nothing is left out.
+    loose = not any(each.is_dir() for each in entries) or any(is_image_name(each.name) for each in entries)
+    return "pictures" if loose else "identities"
+
+
+def _plain(name: str, manifest: Manifest) -> Benchmark:
+    return Benchmark(name, manifest, counts={}, published={})
+
+
+def _tinyface(data: Path, _: Path | None, allow_missing: bool) -> Benchmark:
+    from vlrface.data.tinyface import read_testing
+
+    return read_testing(data, allow_missing=allow_missing)
+
+
+def _survface_id(data: Path, _: Path | None, allow_missing: bool) -> Benchmark:
+    from vlrface.data.survface import read_identification
+
+    return read_identification(data, allow_missing=allow_missing)
+
+
+def _survface_verif(data: Path, _: Path | None, allow_missing: bool) -> Benchmark:
+    from vlrface.data.survface import read_verification
+
+    return read_verification(data, allow_missing=allow_missing)
+
+
+def _scface(data: Path, _: Path | None, allow_missing: bool) -> Benchmark:
+    from vlrface.data.scface import read
+
+    return read(data, allow_missing=allow_missing)
+
+
+def _pairs(data: Path, list_file: Path | None, allow_missing: bool) -> Benchmark:
+    from vlrface.data.pairs import read_pairs
+
+    assert list_file is not None  # noqa: S101 (checked by read_layout)
+    return read_pairs(list_file, data, allow_missing=allow_missing)
+
+
+def _bin(data: Path, _: Path | None, allow_missing: bool) -> Benchmark:
+    del allow_missing  # the pictures are in the file
+    from vlrface.data.insightface_bin import read_bin
+
+    return read_bin(data)
+
+
+def _cross_resolution(data: Path, _: Path | None, allow_missing: bool) -> Benchmark:
+    del allow_missing  # folders are listed, nothing can be missing
+    from vlrface.data.cross_resolution import read_cross_resolution
+
+    return read_cross_resolution(data)
+
+
+def _rec(data: Path, _: Path | None, allow_missing: bool) -> Benchmark:
+    from vlrface.data.recordio import read_records
+
+    return _plain("rec", read_records(data, allow_missing=allow_missing))
+
+
+def _table(data: Path, list_file: Path | None, allow_missing: bool) -> Benchmark:
+    del allow_missing  # files are looked for when they are decoded, and are then misses
+    from vlrface.data.table import read_table
+
+    assert list_file is not None  # noqa: S101 (checked by read_layout)
+    return _plain("table", read_table(list_file, data))
+
+
+def _identities(data: Path, _: Path | None, allow_missing: bool) -> Benchmark:
+    del allow_missing  # folders are listed, nothing can be missing
+    return _plain("identities", read_identity_folder(data))
+
+
+def _pictures(data: Path, _: Path | None, allow_missing: bool) -> Benchmark:
+    del allow_missing  # folders are listed, nothing can be missing
+    return _plain("pictures", read_images([data]))
+
+
+_READERS: Final[dict[Layout, Callable[[Path, Path | None, bool], Benchmark]]] = {
+    "tinyface": _tinyface,
+    "survface-id": _survface_id,
+    "survface-verif": _survface_verif,
+    "scface": _scface,
+    "pairs": _pairs,
+    "bin": _bin,
+    "cross-resolution": _cross_resolution,
+    "rec": _rec,
+    "table": _table,
+    "identities": _identities,
+    "pictures": _pictures,
+}

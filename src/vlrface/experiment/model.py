@@ -1,0 +1,77 @@
+"""Any model that encodes: a checkpoint of ours, or somebody's ONNX file."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vlrface.encode import Encoder
+from vlrface.experiment.options import ModelOptions
+from vlrface.types import VlrfaceError
+
+if TYPE_CHECKING:
+    from vlrface.encode.card import ModelCard
+    from vlrface.experiment.network import Trained
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """What encodes, and what its faces say of it.
+
+    Attributes:
+        encoder: crops to embeddings.
+        meta: JSON values for `Faces.meta`.
+        trained: the checkpoint behind it; None for a foreign model.
+    """
+
+    encoder: Encoder
+    meta: dict[str, Any]
+    trained: "Trained | None" = None
+
+
+def is_model(source: Path) -> bool:
+    """Whether a path is taken for a model: a checkpoint, a run's folder or an ONNX file."""
+    return source.is_dir() or source.suffix in (".safetensors", ".onnx")
+
+
+def load_model(source: Path, options: ModelOptions) -> Model:
+    """Read a model; torch is imported for a checkpoint, ONNX Runtime for an .onnx file.
+
+    Raises:
+        VlrfaceError: nothing that encodes, or its input is not described.
+    """
+    if not source.exists():
+        raise VlrfaceError(f"{source}: no such checkpoint, run folder or model")
+    if source.suffix == ".onnx":
+        from vlrface.encode.onnx import load_onnx
+
+        encoder = load_onnx(source, options.card, _card(options))
+        return Model(encoder, encoder.meta)
+    if options != ModelOptions():
+        raise VlrfaceError(f"{source}: a checkpoint knows its own input; leave out the options of an .onnx file")
+    from vlrface.experiment.network import load_trained
+
+    trained = load_trained(source)
+    return Model(trained.recognizer, trained.meta(), trained)
+
+
+def _card(options: ModelOptions) -> "ModelCard":
+    """The options as a card, which hold against the file's."""
+    from vlrface.encode.card import ModelCard
+    from vlrface.images.framing import Framing
+
+    size = options.input_size
+    if size is not None and len(size) not in (1, 2):
+        raise VlrfaceError(f"--input-size takes one number or two (height, width), not {len(size)}")
+    framing = None
+    if options.window is not None:
+        framing = Framing(options.window, 0.5 if options.center_y is None else options.center_y)
+    elif options.center_y is not None:
+        raise VlrfaceError("--center-y says where a window lies: give --window, too")
+    return ModelCard(
+        height=size[0] if size else None,
+        width=size[-1] if size else None,
+        order=options.order,
+        mean=None if options.mean is None else (options.mean,),
+        scale=None if options.scale is None else (options.scale,),
+        framing=framing,
+    )

@@ -1,0 +1,104 @@
+"""Names and options of the commands, apart from what they do: --help needs these, and nothing heavy with them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from vlrface.types import VlrfaceError
+
+BenchmarkName = Literal[
+    "tinyface", "survface-id", "survface-verif", "scface", "pairs", "cross-resolution", "rejection"
+]  # fmt: skip
+
+Layout = Literal[
+    "auto", "tinyface", "survface-id", "survface-verif", "scface", "pairs", "bin", "cross-resolution", "rec", "table",
+    "identities", "pictures",
+]  # fmt: skip
+"""How pictures lie on disk. "auto" looks for what tells a layout."""
+
+Kind = Literal["tinyface", "survface-id", "survface-verif", "scface", "pairs", "bin", "rec", "identities", "table"]
+"""What `vlrface data check` can check."""
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """How somebody's ONNX model takes its input. What is not said is read from its card, then from its graph.
+
+    Attributes:
+        card: JSON file that describes the model; default MODEL.json beside it, if there is one.
+        input_size: Height and width of the input in pixels; one number for a square.
+        order: Order of the colour channels.
+        mean: Subtracted from each pixel (0 to 255) before scaling.
+        scale: Factor on each pixel after the mean is subtracted; 0.00784 for a range of about -1 to 1.
+        window: Which part of a crop the model sees, in crop widths, with its aspect kept; default: the whole crop,
+            stretched.
+        center_y: Where the centre of that window is, as a share of the crop's height.
+    """
+
+    card: Path | None = None
+    input_size: tuple[int, ...] | None = None
+    order: Literal["rgb", "bgr"] | None = None
+    mean: float | None = None
+    scale: float | None = None
+    window: float | None = None
+    center_y: float | None = None
+
+
+@dataclass(frozen=True)
+class ProtocolOptions:
+    """What a benchmark leaves open. Each option concerns the benchmark that its text names.
+
+    Attributes:
+        template: survface-id: how the gallery pictures of a person become one template.
+        variant: scface: all 130 people, or the 80 of a seeded split whose other 50 may be used to fine-tune.
+        split_seed: scface: seed of that split.
+        fmr: rejection: false match rates at which the threshold is fixed.
+        recompute_threshold: rejection: also recompute it at each ratio, as published tables do.
+        allow_few_impostors: rejection: accept a rate that fewer than ten impostor pairs decide.
+    """
+
+    template: Literal["mean", "raw_mean", "recognizability"] = "mean"
+    variant: Literal["all", "80"] = "all"
+    split_seed: int = 0
+    fmr: tuple[float, ...] = (0.01, 0.001)
+    recompute_threshold: bool = False
+    allow_few_impostors: bool = False
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Where results go. Each file is written whole or not at all.
+
+    Attributes:
+        json: File for the numbers; default BENCHMARK.json beside the source.
+        report: File for the page; default BENCHMARK.html beside the source.
+        figures: Folder for every curve as SVG and PDF, fit for a paper.
+        tables: Folder for the figures as LaTeX and Markdown tables.
+    """
+
+    json: Path | None = None
+    report: Path | None = None
+    figures: Path | None = None
+    tables: Path | None = None
+
+    def check(self) -> None:
+        """Refuse before any work what would fail after it.
+
+        Raises:
+            VlrfaceError: a name of the wrong kind.
+        """
+        check_suffix(self.json, ".json")
+        check_suffix(self.report, ".html")
+        for folder in (self.figures, self.tables):
+            if folder is not None and folder.exists() and not folder.is_dir():
+                raise VlrfaceError(f"{folder}: give a folder")
+
+
+def check_suffix(path: Path | None, suffix: str) -> None:
+    """Refuse a file name that says another kind.
+
+    Raises:
+        VlrfaceError: it ends in something else.
+    """
+    if path is not None and path.suffix != suffix:
+        raise VlrfaceError(f"{path}: give a name that ends in {suffix}")

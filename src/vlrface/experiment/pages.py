@@ -1,0 +1,128 @@
+"""The page of an evaluation: which faces, maps and curves the inputs allow beside the numbers."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, overload
+
+import numpy as np
+from jaxtyping import UInt8
+from numpy import ndarray
+
+from vlrface.data.manifest import Benchmark
+from vlrface.report import Attention, EmbeddingMap, Pictures, write_report
+from vlrface.types import UNRECOGNIZABLE_ROLE, Curve, Faces, Report, VlrfaceError
+
+if TYPE_CHECKING:
+    from vlrface.experiment.network import Trained
+
+_ATTENTION_FACES = 8
+_NOT_SHOWN = ("distractor", UNRECOGNIZABLE_ROLE)
+
+OpenCrop = Callable[[str, str], UInt8[ndarray, "_ _ 3"]]
+"""(role, name) → picture."""
+
+
+def crop_opener(benchmark: Benchmark | None, faces: Faces) -> OpenCrop | None:
+    """Opens the pictures of the faces, where the data set is at hand.
+
+    Raises:
+        VlrfaceError: the data set is not the one that the faces were made of.
+    """
+    if benchmark is None:
+        return None
+    manifest = benchmark.manifest
+    keys = zip(map(str, manifest.splits), map(str, manifest.sources), strict=True)
+    position = {key: row for row, key in enumerate(keys)}
+    shown = shown_faces(faces)
+    for key in zip(map(str, shown.roles), map(str, shown.names), strict=True):
+        if key not in position:
+            raise VlrfaceError(f"--data is not the data set of these faces: it has no {key[0]} {key[1]}")
+    return lambda role, name: manifest.picture(position[role, name])
+
+
+@dataclass(frozen=True, eq=False)
+class _Crops(Sequence[UInt8[ndarray, "_ _ 3"]]):
+    """Crops that are opened when looked at: a report shows some dozens of thousands."""
+
+    names: Sequence[tuple[str, str]]
+    open_crop: OpenCrop
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @overload
+    def __getitem__(self, index: int) -> UInt8[ndarray, "_ _ 3"]: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[UInt8[ndarray, "_ _ 3"]]: ...
+    def __getitem__(self, index: int | slice) -> Any:
+        if isinstance(index, slice):
+            return _Crops(self.names[index], self.open_crop)
+        return self.open_crop(*self.names[index])
+
+
+def write_pages(
+    report: Report,
+    faces: Faces,
+    html: Path | None,
+    json: Path,
+    *,
+    trained: "Trained | None",
+    open_crop: OpenCrop | None,
+) -> None:
+    """The page and its JSON, with all pictures that the inputs allow."""
+    shown = shown_faces(faces)
+    shown = shown.rows(shown.encoded)
+    pictures = embedding_map = attention = None
+    if len(shown) and np.isfinite(shown.recognizability).all():
+        pictures = _pictures(faces, shown, open_crop)
+        destroyed = faces.role(UNRECOGNIZABLE_ROLE).embeddings
+        center = _center(destroyed) if len(destroyed) else None
+        embedding_map = EmbeddingMap(shown.embeddings, shown.recognizability, destroyed, center)
+        if trained is not None and trained.recognizer.attention is not None and open_crop is not None:
+            attention = _attention(trained, shown, open_crop)
+    training = _training_curves(trained) if trained is not None else None
+    write_report(
+        report, html, json, pictures=pictures, embedding_map=embedding_map, attention=attention, training=training
+    )
+
+
+def _pictures(faces: Faces, shown: Faces, open_crop: OpenCrop | None) -> Pictures:
+    keys = list(zip(map(str, shown.roles), map(str, shown.names), strict=True))
+    lost = faces.role(UNRECOGNIZABLE_ROLE).recognizability
+    return Pictures(
+        _Crops(keys, open_crop) if open_crop is not None else [],
+        shown.recognizability,
+        [name for _, name in keys],
+        unrecognizable=(float(lost.mean()), float(lost.std())) if len(lost) else None,
+    )
+
+
+def _center(embeddings: ndarray) -> ndarray:
+    unit = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
+    mean = unit.mean(axis=0)
+    return mean / np.linalg.norm(mean)
+
+
+def _attention(trained: "Trained", faces: Faces, open_crop: OpenCrop) -> Attention:
+    """Where the network looks, on faces from the least to the most recognizable."""
+    import torch
+
+    order = np.argsort(faces.recognizability)
+    chosen = order[np.linspace(0, len(order) - 1, min(_ATTENTION_FACES, len(order))).astype(int)]
+    inputs = [trained.recognizer.prepare(open_crop(str(faces.roles[i]), str(faces.names[i]))) for i in chosen]
+    with torch.inference_mode():
+        output = trained.recognizer.eval()(torch.from_numpy(np.stack(inputs)))
+    captions = [f"index {faces.recognizability[i]:.2f}" for i in chosen]
+    return Attention(inputs, output.attention[:, 0].float().numpy(), captions)
+
+
+def _training_curves(trained: "Trained") -> dict[str, Curve] | None:
+    from vlrface.train.journal import training_curves
+
+    return training_curves(trained.path.parent) or None
+
+
+def shown_faces(faces: Faces) -> Faces:
+    """The faces of a protocol whose people matter: all but distractors and made unrecognizable ones."""
+    return faces.rows(~np.isin(faces.roles, _NOT_SHOWN))

@@ -1,0 +1,269 @@
+"""Tables for a paper, as LaTeX (booktabs, nothing else) and Markdown, with notes on where their numbers come from.
+
+Nothing is set bold: which of two models is better is told by a paired comparison, not by the larger of two numbers.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from vlrface.evaluate.comparison import Comparison
+from vlrface.files import written_atomically
+from vlrface.report.grids import Grid, grids
+from vlrface.report.latex import escaped
+from vlrface.report.names import GROUPS, meaning
+from vlrface.report.notes import comparison_facts, shared_facts
+from vlrface.report.verdicts import apart, verdict
+from vlrface.report.wording import Unit, interval_text, value_text
+from vlrface.types import Estimate, Report, VlrfaceError
+
+_INTERVALS: Final = "In brackets: 95 % intervals."
+_UNITS: Final[Mapping[Unit, str]] = {"share": "%", "gain": "points", "number": "", "difference": ""}
+_MISSING: Final = "–"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A value and its interval, without the unit, which the head of the column has."""
+
+    value: str
+    interval: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table before it is written down.
+
+    Attributes:
+        name: of its file.
+        title: what it shows.
+        heads: of the columns; the first is that of the row labels.
+        rows: label and cells; a label alone is a heading over the rows that follow.
+        notes: sentences for its foot.
+    """
+
+    name: str
+    title: str
+    heads: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[Cell, ...]], ...]
+    notes: tuple[str, ...]
+
+
+def latex_table(reports: Mapping[str, Report], figures: Sequence[str]) -> str:
+    r"""A LaTeX table of models (rows) by figures (columns), with intervals and notes.
+
+    It needs `\usepackage{booktabs}` and nothing else.
+
+    Args:
+        reports: of one benchmark, by the name of the model.
+        figures: names of figures, e.g. "rank1"; one that a report lacks is "--" there.
+
+    Raises:
+        VlrfaceError: no report, no figure, several benchmarks, or a figure that no report has.
+    """
+    return as_latex(models_table(reports, figures))
+
+
+def markdown_table(reports: Mapping[str, Report], figures: Sequence[str]) -> str:
+    """The same in Markdown (a pipe table, then the notes)."""
+    return as_markdown(models_table(reports, figures))
+
+
+def models_table(reports: Mapping[str, Report], figures: Sequence[str]) -> Table:
+    """Models by figures; see `latex_table`."""
+    if not reports or not figures:
+        raise VlrfaceError(
+            f"a table needs reports and figures, not {len(reports)} and {len(figures)}: give one of each"
+        )
+    benchmarks = sorted({report.benchmark for report in reports.values()})
+    if len(benchmarks) > 1:
+        raise VlrfaceError(f"reports of {', '.join(benchmarks)} cannot share a table: give reports of one benchmark")
+    for name in figures:
+        if not any(name in report.figures for report in reports.values()):
+            there = ", ".join(dict.fromkeys(n for report in reports.values() for n in report.figures))
+            raise VlrfaceError(f"no report has a figure {name!r}; there are {there or 'none'}")
+    rows = tuple(
+        (called, tuple(_cell(report.figures.get(name), meaning(name).unit) for name in figures))
+        for called, report in reports.items()
+    )
+    heads = ("Model", *(_head(meaning(name).label, meaning(name).unit) for name in figures))
+    return Table("models", f"Benchmark {benchmarks[0]}", heads, rows, (_INTERVALS, *shared_facts(reports)))
+
+
+def report_tables(report: Report) -> list[Table]:
+    """All figures of a report: those that stand alone, then one table for every set of bands; none of nothing."""
+    alone, banded = grids(report.figures, report.counts)
+    notes = (_INTERVALS, *shared_facts({"": report}))
+    tables: list[Table] = []
+    if alone:
+        rows = _grouped(alone, lambda name: (_with_unit(report.figures[name], meaning(name).unit),))
+        tables.append(Table("figures", report.title or report.benchmark, ("Figure", "Value"), tuple(rows), notes))
+    for number, grid in enumerate(banded, 1):
+        tables.append(_grid_table(number, grid, report.figures, notes))
+    return tables
+
+
+def _grid_table(number: int, grid: Grid, figures: Mapping[str, Estimate], notes: tuple[str, ...]) -> Table:
+    columns = [_head(column, unit) for column, unit in zip(grid.columns, grid.units, strict=True)]
+    rows: list[tuple[str, tuple[Cell, ...]]] = []
+    for row in grid.rows:
+        counts = [Cell(_MISSING if count is None else f"{count:,}") for count in row.counts]
+        named = zip(row.names, grid.units, strict=True)
+        cells = [_cell(None if name is None else figures[name], unit) for name, unit in named]
+        rows.append((row.label, (*counts, *cells)))
+    heads = (grid.head.capitalize(), *(head.capitalize() for head in grid.counted), *columns)
+    title = f"{grid.title}: {grid.subtitle}" if grid.subtitle else grid.title
+    return Table(f"{number:02d}_{safe_name(f'{grid.band} {grid.subtitle}')}", title, heads, tuple(rows), notes)
+
+
+def comparison_tables(comparison: Comparison) -> list[Table]:
+    """Every figure of two models, their difference and whether it is more than chance; none of nothing."""
+    if not comparison.figures:
+        return []
+
+    def cells(name: str) -> tuple[Cell, ...]:
+        found, known = comparison.figures[name], meaning(name)
+        values = (_with_unit(found.first, known.unit), _with_unit(found.second, known.unit))
+        difference = _with_unit(found.difference, apart(known.unit))
+        return (*values, difference, Cell(verdict(found, known, comparison.names)))
+
+    heads = ("Figure", *comparison.names, "Difference", "Verdict")
+    notes = (
+        _INTERVALS,
+        f"Difference: {comparison.names[0]} minus {comparison.names[1]}, paired. A verdict names a model "
+        "only where the interval of the difference leaves 0 out.",
+        *(str(note) for note in comparison.context.get("notes") or ()),
+        *comparison_facts(comparison),
+    )
+    return [Table("comparison", comparison.title, heads, tuple(_grouped(list(comparison.figures), cells)), notes)]
+
+
+def _grouped(names: Sequence[str], cells: Callable[[str], tuple[Cell, ...]]) -> Iterator[tuple[str, tuple[Cell, ...]]]:
+    """Rows of figures under the headings of their groups; no heading where there is one group only."""
+    groups = {title: [name for name in names if meaning(name).group == group] for group, title in GROUPS.items()}
+    filled = {title: members for title, members in groups.items() if members}
+    for title, members in filled.items():
+        if len(filled) > 1:
+            yield title, ()
+        for name in members:
+            yield meaning(name).label, cells(name)
+
+
+def _head(label: str, unit: Unit) -> str:
+    return f"{label} ({_UNITS[unit]})" if _UNITS[unit] else label
+
+
+def _cell(estimate: Estimate | None, unit: Unit) -> Cell:
+    """Without its unit: the head of the column has it."""
+    if estimate is None:
+        return Cell(_MISSING)
+    sign = f"\u202f{_UNITS[unit]}" if _UNITS[unit] else ""
+    value, interval = value_text(estimate, unit), interval_text(estimate, unit)
+    return Cell(value.removesuffix(sign), interval.removesuffix(sign))
+
+
+def _with_unit(estimate: Estimate, unit: Unit) -> Cell:
+    bare = _cell(estimate, unit)
+    return Cell(value_text(estimate, unit), bare.interval)
+
+
+def as_latex(table: Table) -> str:
+    """A `table` environment: caption, booktabs rules, notes in small type below."""
+    columns = "l" + "r" * (len(table.heads) - 1)
+    lines = [
+        "% needs \\usepackage{booktabs}",
+        "\\begin{table}",
+        "  \\centering",
+        f"  \\caption{{{escaped(table.title)}}}",
+        f"  \\label{{tab:{safe_name(table.name)}}}",
+        f"  \\begin{{tabular}}{{{columns}}}",
+        "    \\toprule",
+        "    " + " & ".join(map(escaped, table.heads)) + " \\\\",
+        "    \\midrule",
+        *(f"    {line}" for line in _latex_rows(table)),
+        "    \\bottomrule",
+        "  \\end{tabular}",
+        "",
+        "  \\smallskip",
+        "  \\begin{minipage}{\\linewidth}",
+        "    \\footnotesize",
+        *(f"    {escaped(note)}" for note in table.notes),
+        "  \\end{minipage}",
+        "\\end{table}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _latex_rows(table: Table) -> Iterator[str]:
+    for number, (label, cells) in enumerate(table.rows):
+        if cells:
+            yield " & ".join([escaped(label), *map(_latex_cell, cells)]) + " \\\\"
+        else:
+            if number:
+                yield "\\addlinespace"
+            yield f"\\multicolumn{{{len(table.heads)}}}{{l}}{{\\emph{{{escaped(label)}}}}} \\\\"
+
+
+def _latex_cell(cell: Cell) -> str:
+    value = re.sub(r"^-(?=\d)", "−", cell.value)
+    if not cell.interval:
+        return escaped(value)
+    return f"{escaped(value)} {{\\scriptsize [{escaped(_minus(cell.interval))}]}}"
+
+
+def _minus(interval: str) -> str:
+    """A hyphen before a number becomes a minus sign, which LaTeX sets as wide as a plus sign."""
+    return re.sub(r"(?<![\w.])-(?=\d)", "−", interval)
+
+
+def as_markdown(table: Table) -> str:
+    """A pipe table under a bold title, then the notes."""
+    lines = [
+        f"**{_markdown(table.title)}**",
+        "",
+        _pipe([_markdown(head) for head in table.heads]),
+        "|" + "|".join(["---", *["---:"] * (len(table.heads) - 1)]) + "|",
+    ]
+    for label, cells in table.rows:
+        if cells:
+            lines.append(_pipe([_markdown(label), *map(_markdown_cell, cells)]))
+        else:
+            lines.append(_pipe([f"*{_markdown(label)}*", *[""] * (len(table.heads) - 1)]))
+    return "\n".join([*lines, "", *(f"{_markdown(note)}  " for note in table.notes)]).rstrip() + "\n"
+
+
+def _markdown_cell(cell: Cell) -> str:
+    return f"{_markdown(cell.value)} [{_markdown(cell.interval)}]" if cell.interval else _markdown(cell.value)
+
+
+def _pipe(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _markdown(text: str) -> str:
+    """Text that Markdown shows as it reads, on one line."""
+    line = " ".join(re.sub(r"[\x00-\x08\x0e-\x1f\x7f-\x9f]", "", text).split(" "))
+    line = re.sub(r"\s*[\r\n\t\v\f\u2028\u2029]\s*", " ", line)
+    return re.sub(r"([\\`*_\[\]<>|~#&!])", r"\\\1", line)
+
+
+def safe_name(name: str) -> str:
+    """A file name of plain letters, digits, dots, hyphens and underscores: "edc@fmr=0.01" becomes "edc_fmr-0.01"."""
+    text = re.sub(r"[^a-z0-9.\-]+", "_", name.replace("=", "-").replace("%", "pct").lower())
+    return re.sub(r"_+", "_", text).strip("._-")[:100].rstrip("._-") or "figure"
+
+
+def save_tables(found: Report | Comparison, folder: Path) -> list[Path]:
+    """Write every table as NAME.tex and NAME.md; see `vlrface.report.html.write_tables`."""
+    tables = report_tables(found) if isinstance(found, Report) else comparison_tables(found)
+    folder.mkdir(parents=True, exist_ok=True)
+    written: list[Path] = []
+    for table in tables:
+        for suffix, text in ((".tex", as_latex(table)), (".md", as_markdown(table))):
+            path = folder / f"{safe_name(found.benchmark)}_{table.name}{suffix}"
+            with written_atomically(path) as temporary:
+                temporary.write_bytes(text.encode("utf-8", "backslashreplace"))
+            written.append(path)
+    return written
