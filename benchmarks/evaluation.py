@@ -254,31 +254,41 @@ def measure_bootstrap(repeats: int, _: float) -> dict[str, float]:
 
 def measure_growth(repeats: int, _: float) -> dict[str, Any]:
     """Seconds over the size of the gallery, and over the number of probes, each halved several times."""
-    halves = [2.0**-k for k in range(5, -1, -1)]
+    return {**_tinyface_growth(repeats), **_survface_growth(repeats)}
+
+
+def _tinyface_growth(repeats: int) -> dict[str, Any]:
     probes, searched = tinyface_like()
-    tiny = {
-        "gallery": [(probes, searched.first(round(part * len(searched.people)))) for part in halves],
-        "probes": [(probes.first(round(part * len(probes.people))), searched) for part in halves],
+
+    def seconds(known: int, others: int) -> float:
+        return timed(lambda: ranks_by_counting(probes.first(known), searched.first(others)), repeats)[0]
+
+    known, others = len(probes.people), len(searched.people)
+    return {
+        "tinyface_over_gallery": {size: seconds(known, size) for size in _sizes(others)},
+        "tinyface_over_probes": {size: seconds(size, others) for size in _sizes(known)},
     }
-    lines: dict[str, Any] = {}
-    for axis, runs in tiny.items():
-        sizes = [len((run[1] if axis == "gallery" else run[0]).people) for run in runs]
-        seconds = [timed(lambda run=run: ranks_by_counting(*run), repeats)[0] for run in runs]
-        lines[f"tinyface_over_{axis}"] = {"sizes": sizes, "seconds": seconds}
-    del probes, searched, tiny
+
+
+def _survface_growth(repeats: int) -> dict[str, Any]:
     gallery, mated, unmated = survface_like()
 
-    def search(people: int, part: float) -> float:
-        templates = gallery_templates(gallery.embeddings, np.where(gallery.people < people, gallery.people, 0))
-        known, strangers = mated.first(round(part * 60423)), unmated.first(round(part * 142000))
-        arguments = (known.embeddings, known.people % people, strangers.embeddings, strangers.people, templates)
-        return timed(lambda: open_set_curve(search_open_set(*arguments)), repeats)[0]
+    def seconds(people: int, known: int, strangers: int) -> float:
+        templates = gallery_templates(gallery.embeddings, gallery.people % people)
+        first, second = mated.first(known), unmated.first(strangers)
+        sides = (first.embeddings, first.people % people, second.embeddings, second.people)
+        return timed(lambda: open_set_curve(search_open_set(*sides, templates)), repeats)[0]
 
-    people = [round(part * 5319) for part in halves]
-    lines["survface_over_gallery"] = {"sizes": people, "seconds": [search(each, 1.0) for each in people]}
-    sizes = [round(part * 60423) + round(part * 142000) for part in halves]
-    lines["survface_over_probes"] = {"sizes": sizes, "seconds": [search(5319, part) for part in halves]}
-    return lines
+    people, known, strangers = int(gallery.people.max()) + 1, len(mated.people), len(unmated.people)
+    probes = zip(_sizes(known), _sizes(strangers), strict=True)
+    return {
+        "survface_over_gallery": {size: seconds(size, known, strangers) for size in _sizes(people)},
+        "survface_over_probes": {sum(part): seconds(people, *part) for part in probes},
+    }
+
+
+def _sizes(whole: int) -> list[int]:
+    return [max(1, round(whole / 2**k)) for k in range(5, -1, -1)]
 
 
 def draw_growth(lines: dict[str, Any], path: Path) -> None:
@@ -296,7 +306,7 @@ def draw_growth(lines: dict[str, Any], path: Path) -> None:
     for panel, (axis, (label, titles)) in zip(panels, names.items(), strict=True):
         for (kind, title), marker in zip(titles.items(), "os", strict=True):
             line = lines[f"{kind}_over_{axis}"]
-            panel.loglog(line["sizes"], line["seconds"], marker=marker, label=title)
+            panel.loglog(list(line), list(line.values()), marker=marker, label=title)
         panel.set_xlabel(label)
         panel.grid(visible=True, which="major", color="0.85")
         panel.legend(frameon=False)

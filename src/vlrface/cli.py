@@ -200,7 +200,7 @@ def data(
         kind: Which layout the set has.
         folder: The data set; a .bin or .rec file for these kinds.
         list: Pair list (kind pairs) or CSV or Parquet table (kind table).
-        allow_missing: Exit with 0 whatever is found.
+        allow_missing: Exit with 0 although pictures are missing.
         quiet: No progress bar.
     """
     del action

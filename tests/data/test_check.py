@@ -1,4 +1,5 @@
 import pickle
+import shutil
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -207,6 +208,37 @@ def test_rec(tmp_path: Path, picture: Picture) -> None:
     assert _counts(checked) == {"identities": (2, None), "images": (3, None)}
     assert [source for source, _ in checked.undecodable] == ["2"]
     assert not checked.sound
+
+
+def test_pairs(tmp_path: Path, picture: Picture) -> None:
+    for name in ("faces/a.jpg", "faces/b.jpg", "faces/c.jpg"):
+        picture(tmp_path / name)
+    (tmp_path / "faces/b.jpg").write_bytes(b"")
+    (tmp_path / "pairs.txt").write_text("a.jpg b.jpg 1\na.jpg gone/c.jpg 0\n")
+    checked = check("pairs", tmp_path / "faces", tmp_path / "pairs.txt")
+    counts = _counts(checked)
+    assert counts["positive_pairs"] == counts["negative_pairs"] == (1, None)
+    assert counts["face"] == (2, None)
+    assert checked.missing == ("gone/c.jpg",)
+    assert [source for source, _ in checked.undecodable] == ["b.jpg"]
+
+
+def test_table(tmp_path: Path, picture: Picture) -> None:
+    for name in ("faces/a.jpg", "faces/p/b.jpg", "faces/c.jpg"):
+        picture(tmp_path / name)
+    table = tmp_path / "table.csv"
+    table.write_text("source,identity\na.jpg,1\np/b.jpg,1\np/a.jpg,2\n")
+    checked = check("table", tmp_path / "faces", table)
+    assert _counts(checked) == {"identities": (2, None), "images": (2, None)}
+    assert checked.missing == ("p/a.jpg",)
+    assert checked.surplus == ("c.jpg",)
+    assert checked.equal_stems == (("a.jpg", "p/a.jpg"),)
+    assert checked.undecodable == ()
+    shutil.rmtree(tmp_path / "faces")
+    (tmp_path / "faces").mkdir()
+    checked = check("table", tmp_path / "faces", table)
+    assert checked.missing == ("a.jpg", "p/b.jpg", "p/a.jpg")
+    assert checked.passes(allow_missing=True)
 
 
 def test_what_is_refused(tmp_path: Path, tinyface: Path) -> None:

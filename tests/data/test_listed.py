@@ -76,10 +76,22 @@ def test_names_have_no_folders(entry: str) -> None:
         name_inside(entry, "list")
 
 
-def test_long_entries_are_cut_in_messages() -> None:
+@pytest.mark.parametrize("entry", ["../" + "x" * 4000, "x" * 5000, "../" * 2000])
+@pytest.mark.parametrize("check", [path_inside, name_inside])
+def test_long_entries_are_cut_in_messages(entry: str, check: Callable[[str, str], str]) -> None:
     with pytest.raises(VlrfaceError) as info:
-        path_inside("../" + "x" * 10_000, "list")
+        check(entry, "list")
     assert len(str(info.value)) < 200
+
+
+def test_lengths_are_bounded() -> None:
+    # numpy gives every name the room of the longest: without a bound one name would fill the memory.
+    assert path_inside("x" * 4096, "list")
+    assert name_inside("ü" * 255, "list")
+    with pytest.raises(VlrfaceError, match=r"list: 'x+'\.\.\. is not a file name, it is too long"):
+        name_inside("x" * 256, "list")
+    with pytest.raises(VlrfaceError, match=r"x\.\.\.' is not a file name, it is too long"):
+        path_inside("x" * 4097, "list")
 
 
 pieces = st.sampled_from(["..", ".", "/", "\\", "a", "C:", "", "\0", "x.jpg", "~", " "])

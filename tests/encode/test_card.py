@@ -127,7 +127,7 @@ def test_a_bad_card_is_named_with_its_fault(text, said, tmp_path):
         st.sampled_from(["mean", "scale", "height", "order", "framing", "window", "layout", "notes"]), inner
     ),
 ).map(lambda v: json.dumps(v).encode()))  # fmt: skip
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_any_bytes_are_a_card_or_an_error_of_ours(tmp_path_factory, data):
     path = tmp_path_factory.getbasetemp() / "fuzzed.json"
     path.write_bytes(data)

@@ -110,7 +110,7 @@ def test_faces_say_which_model_made_them(model):
     encoder = _load(path, framing=Framing(1.2, 0.44), name="Tiny")
     manifest = Manifest(np.array(["#0", "#1"]), np.array([0, 1]), np.array(["crop", "crop"]))
     crops = crops_in_memory(list(_pictures(2, height=9, width=7)))
-    faces = encode_crops(encoder, crops, manifest, flip=True, meta=encoder.meta())
+    faces = encode_crops(encoder, crops, manifest, flip=True, meta=encoder.meta)
     assert json.loads(json.dumps(dict(faces.meta))) == {
         "model": "model.onnx",
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
@@ -134,7 +134,7 @@ def test_external_data_beside_the_model_are_used_and_named(external, tmp_path):
     (tmp_path / "weights.bin").write_bytes(WEIGHTS.tobytes())
     encoder = _load(external("weights.bin"))
     _close(encoder.embed_crops(_pictures(2))[0], _expected(_pictures(2)))
-    assert encoder.meta()["external_sha256"] == {"weights.bin": hashlib.sha256(WEIGHTS.tobytes()).hexdigest()}
+    assert encoder.meta["external_sha256"] == {"weights.bin": hashlib.sha256(WEIGHTS.tobytes()).hexdigest()}
 
 
 def test_external_data_elsewhere_are_never_opened(external, tmp_path, monkeypatch):

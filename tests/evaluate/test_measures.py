@@ -318,8 +318,8 @@ def test_of_too_many_pairs_all_genuine_ones_stay(seed, most):
 def test_nothing_to_pair_is_said(faces):
     with pytest.raises(VlrfaceError, match="needs probes, or a list of pairs; the roles of the faces are distractor"):
         evaluate(faces.role("distractor"), RejectionByMeasure())
+    apart = np.where(faces.roles == "probe", faces.identities + 1000, faces.identities)
     with pytest.raises(VlrfaceError, match="there are no genuine pairs"):
-        apart = np.where(faces.roles == "probe", faces.identities + 1000, faces.identities)
         evaluate(dataclasses.replace(faces, identities=apart), RejectionByMeasure())
     with pytest.raises(VlrfaceError, match="there are no impostor pairs"):
         evaluate(faces.rows(faces.identities == 0), RejectionByMeasure())

@@ -15,20 +15,17 @@ import torch
 from PIL import Image
 
 from vlrface.experiment.benchmark import evaluate_benchmark
-from vlrface.experiment.encoding import encode_folder
+from vlrface.experiment.encoding import encode_pictures
 from vlrface.experiment.network import load_trained
+from vlrface.experiment.options import Outputs
 from vlrface.experiment.scoring import score_paths
 from vlrface.experiment.training import run_training
 from vlrface.types import Faces, VlrfaceError
 
-EVALUATION = {
-    "json_path": None, "report_path": None, "faces_path": None, "flip": True, "batch_size": 8, "resamples": 50,
-    "seed": 0, "allow_missing": False, "progress": False,
-}  # fmt: skip
 
-
-def evaluate(source, data=None, **changes):
-    return evaluate_benchmark(source, "tinyface", data, **{**EVALUATION, **changes})
+def evaluate(source, data=None, json=None, report=None, **changes):
+    options = {"outputs": Outputs(json, report), "batch_size": 8, "resamples": 50, "progress": False}
+    return evaluate_benchmark(source, "tinyface", data, **{**options, **changes})
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +68,7 @@ def test_evaluation_writes_numbers_page_and_faces(evaluated):
 
 def test_saved_faces_give_the_same_numbers_without_the_network(evaluated, tmp_path):
     report, folder = evaluated
-    again = evaluate(folder / "faces.npz", json_path=tmp_path / "a.json", report_path=tmp_path / "a.html")
+    again = evaluate(folder / "faces.npz", json=tmp_path / "a.json", report=tmp_path / "a.html")
     assert {k: str(v) for k, v in again.figures.items()} == {k: str(v) for k, v in report.figures.items()}
     assert "data:image/" not in (tmp_path / "a.html").read_text()
 
@@ -106,10 +103,7 @@ def test_the_last_checkpoint_serves_too(trained_run):
 
 def test_encode_writes_the_same_rows(evaluated, data, tmp_path):
     _, folder = evaluated
-    faces = encode_folder(
-        folder, data / "tinyface", tmp_path / "f.npz", "auto", flip=True, batch_size=5, allow_missing=False,
-        progress=False,
-    )  # fmt: skip
+    faces = encode_pictures(folder, data / "tinyface", tmp_path / "f.npz", batch_size=5, progress=False)
     earlier = Faces.load(folder / "faces.npz")
     assert faces.names.tolist() == earlier.names.tolist()
     np.testing.assert_allclose(faces.embeddings, earlier.embeddings, atol=1e-4)
@@ -229,22 +223,20 @@ def test_a_folder_with_loose_pictures_is_encoded_whole(trained_run, mixed, tmp_p
     (folder / "more").mkdir(parents=True)
     for place in (folder, folder / "more"):
         (place / "a.jpg").write_bytes((mixed / "good.jpg").read_bytes())
-    faces = encode_folder(
-        trained_run, folder, tmp_path / "f.npz", "auto", flip=False, batch_size=4, allow_missing=False, progress=False
-    )
+    faces = encode_pictures(trained_run, folder, tmp_path / "f.npz", flip=False, batch_size=4, progress=False)
     assert sorted(faces.names) == ["a.jpg", "more/a.jpg"]
     assert "layout: pictures" in capsys.readouterr().out
 
 
 def test_names_that_mislead_are_refused_before_any_work(trained_run, data, tmp_path):
     def encode_to(output):
-        encode_folder(trained_run, data, output, "auto", flip=False, batch_size=4, allow_missing=False, progress=False)
+        encode_pictures(trained_run, data, output, flip=False, batch_size=4, progress=False)
 
     with pytest.raises(VlrfaceError, match=r"ends in \.npz"):
         encode_to(tmp_path / "f.csv")
     with pytest.raises(VlrfaceError, match=r"ends in \.json"):
-        evaluate(trained_run, data / "tinyface", json_path=tmp_path / "n.txt")
-    with pytest.raises(VlrfaceError, match="nowhere: no such folder"):
+        evaluate(trained_run, data / "tinyface", json=tmp_path / "n.txt")
+    with pytest.raises(VlrfaceError, match="nowhere: no such file or folder"):
         evaluate(trained_run, tmp_path / "nowhere")
     table = tmp_path / "s.csv"
     table.touch()

@@ -131,6 +131,13 @@ def test_curricularface_hand_worked():
     assert logits.flatten().tolist() == pytest.approx([0.0, 0.2 * 0.3, -0.2], abs=1e-12)
 
 
+def test_curricularface_asks_for_hard_negatives_by_the_turned_angle_even_beyond_pi():
+    # cos(3 + 0.5) = -0.936 divides the negatives, though the true class itself gets the linear value, below -1.
+    cosine = torch.tensor([[math.cos(3.0), -0.9, -0.95]], dtype=torch.float64)
+    logits = curricularface(cosine, torch.ones(1), torch.tensor([0]), scale=1.0, margin_rad=0.5, progress=0.1)
+    assert logits.flatten().tolist() == pytest.approx([math.cos(3.0) - 0.5 * math.sin(0.5), -0.9 * -0.8, -0.95])
+
+
 # --- identities ------------------------------------------------------------------------------------------------------
 
 seeds = st.integers(0, 10_000)
@@ -208,7 +215,7 @@ def test_classes_can_be_permuted(margin, seed, order):
 def test_a_closer_true_class_never_scores_less(margin, seed):
     cosine, norm, label = drawn_ahead(seed, math.pi / 2)  # beyond, the easy variants and "linear" step
     own = cosine.gather(1, label.unsqueeze(1))
-    nearer = cosine.scatter(1, label.unsqueeze(1), own + 0.05 * (0.9 - own))
+    nearer = cosine.scatter(1, label.unsqueeze(1), own + 0.05 * (0.95 - own))
     before, after = (margin(each, norm, label).gather(1, label.unsqueeze(1)) for each in (cosine, nearer))
     assert (after >= before).all()
 

@@ -121,14 +121,14 @@ def test_a_picture_is_measured_as_small_as_it_was_encoded(data):
 
 def test_pictures_of_another_data_set_are_noticed(data):
     faces, manifest, _ = data
-    with pytest.raises(VlrfaceError, match="its shorter side is .* pixels, but 99 in the faces"):
+    with pytest.raises(VlrfaceError, match=r"its shorter side is .* pixels, but 99 in the faces"):
         measure_faces(
             dataclasses.replace(faces, sizes=np.full(10, 99, np.int32)),
             ["sharpness"],
             manifest=manifest,
             progress=False,
         )
-    with pytest.raises(VlrfaceError, match="it lacks 5 of 10 faces: probe Testing_Set/Probe/0_0.png"):
+    with pytest.raises(VlrfaceError, match=r"it lacks 5 of 10 faces: probe Testing_Set/Probe/0_0\.png"):
         measure_faces(faces, ["sharpness"], manifest=manifest.split("gallery"), progress=False)
     (manifest.root / str(faces.names[0])).write_bytes(b"no picture")
     with pytest.raises(VlrfaceError, match="has the file changed"):

@@ -1,5 +1,6 @@
 """A user's own scores: what stands on a command line, tables in every shape, and what is wrong with them."""
 
+import contextlib
 import csv
 import dataclasses
 from pathlib import Path
@@ -85,10 +86,8 @@ def test_a_wrong_request_is_refused(text, says):
 
 @given(st.text(max_size=30))
 def test_no_text_does_worse_than_our_own_error(text):
-    try:
+    with contextlib.suppress(VlrfaceError):
         parse_measure(text)
-    except VlrfaceError:
-        pass
 
 
 # Tables
@@ -144,7 +143,7 @@ def test_names_may_be_shorter_or_longer_by_whole_folders(tmp_path):
 
 def test_a_name_that_fits_two_faces_needs_more_of_its_path_or_a_role(tmp_path):
     twins = dataclasses.replace(made_faces(1, 1, 0), names=np.array(["Probe/1.jpg", "Gallery/1.jpg"]))
-    with pytest.raises(VlrfaceError, match="row 2: 1.jpg fits several faces: probe Probe/1.jpg, gallery Gallery/1.jpg"):
+    with pytest.raises(VlrfaceError, match=r"row 2: 1\.jpg fits several faces: probe Probe/1\.jpg, gallery"):
         read_scores(write(tmp_path / "s.csv", ["name", "q"], [["1.jpg", 1]]), twins)
     by_role = write(tmp_path / "s.csv", ["role", "name", "q"], [["gallery", "1.jpg", 1], ["probe", "1.jpg", 2]])
     assert read_scores(by_role, twins).tolist() == [2, 1]
@@ -232,7 +231,7 @@ def test_a_faces_file_gives_its_norm_or_a_measure(tmp_path):
         assert request.path is not None
         request = dataclasses.replace(request, path=tmp_path / request.path)
         np.testing.assert_allclose(from_file(request, FACES), expected)
-    with pytest.raises(VlrfaceError, match="say which measure, a=.*:COLUMN, of norm, recognizability, brisque"):
+    with pytest.raises(VlrfaceError, match=r"say which measure, a=.*:COLUMN, of norm, recognizability, brisque"):
         from_file(MeasureRequest("a", tmp_path / "o.npz"), FACES)
     with pytest.raises(VlrfaceError, match=r"no such file"):
         from_file(MeasureRequest("a", tmp_path / "missing.npz", "norm"), FACES)

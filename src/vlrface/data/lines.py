@@ -1,12 +1,16 @@
 """Text lists, line by line, within bounds."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
+
+import numpy as np
+from numpy import ndarray
 
 from vlrface.data.packed import PackedFile
 from vlrface.types import VlrfaceError
 
+_MAX_ARRAY_BYTES: Final = 2 * 2**30
 _BOM: Final = b"\xef\xbb\xbf"
 
 
@@ -39,3 +43,22 @@ def text_lines(path: Path, *, max_bytes: int, max_line: int) -> Iterator[tuple[i
                 raise VlrfaceError(
                     f"{path}: line {number}: not UTF-8 text ({error.reason}). Save it as UTF-8"
                 ) from error
+
+
+def text_array(texts: Sequence[str], where: str) -> ndarray:
+    """An array of str, within 2 GiB: numpy gives every text the room of the longest, so one long line costs much.
+
+    Args:
+        texts: what it holds.
+        where: the list, for messages.
+
+    Raises:
+        VlrfaceError: it would need more.
+    """
+    longest = max(map(len, texts), default=0)
+    if 4 * longest * len(texts) > _MAX_ARRAY_BYTES:
+        raise VlrfaceError(
+            f"{where}: {len(texts):,} entries of up to {longest:,} characters need more than "
+            f"{_MAX_ARRAY_BYTES:,} bytes. Shorten the longest, or cut the list"
+        )
+    return np.array(texts, np.str_)

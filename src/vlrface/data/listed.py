@@ -17,6 +17,8 @@ from vlrface.data.mat import read_mat
 from vlrface.types import VlrfaceError
 
 _ABSOLUTE: Final = re.compile(r"[/\\]|[A-Za-z]:")
+_LONGEST_PATH: Final = 4096  # characters; more than any system takes
+_LONGEST_NAME: Final = 255
 _LARGEST: Final = 2**53  # a double holds all whole numbers up to here
 
 
@@ -34,9 +36,11 @@ def path_inside(entry: str, where: str) -> str:
 
     Raises:
         VlrfaceError: an absolute path, a drive letter, more ".." than folders, a backslash, a control character, half
-            of a surrogate pair, or no file at all.
+            of a surrogate pair, more than 4096 characters, or no file at all.
     """
     shown = repr(entry if len(entry) <= 80 else entry[:77] + "...")
+    if len(entry) > _LONGEST_PATH:
+        raise VlrfaceError(f"{where}: {shown} is not a file name, it is too long. Take another copy of the list")
     if any(ord(each) < 32 or 0xD800 <= ord(each) < 0xE000 or each == "\x7f" for each in entry):
         raise VlrfaceError(f"{where}: {shown} is not a file name. Take another copy of the list")
     plain = posixpath.normpath(entry)
@@ -53,9 +57,13 @@ def name_inside(entry: str, where: str) -> str:
     """Check that an entry of a list is the plain name of a file, without folders.
 
     Raises:
-        VlrfaceError: it points outside its root, or is no file name; see `path_inside`.
+        VlrfaceError: it points outside its root, is no file name (see `path_inside`), or is longer than 255 characters.
     """
     plain = path_inside(entry, where)
+    if len(entry) > _LONGEST_NAME:
+        raise VlrfaceError(
+            f"{where}: {entry[:77]!r}... is not a file name, it is too long. Take another copy of the list"
+        )
     if plain != entry or "/" in entry:
         raise VlrfaceError(f"{where}: {entry!r} is not a file name. Take the list of the data set")
     return entry

@@ -22,7 +22,7 @@ from jaxtyping import Bool, Int
 from numpy import ndarray
 
 from vlrface.data.folder import file_names, is_image_name
-from vlrface.data.lines import text_lines
+from vlrface.data.lines import text_array, text_lines
 from vlrface.data.listed import missing_below, name_inside, path_inside, refuse_missing
 from vlrface.data.manifest import Benchmark, Manifest
 from vlrface.data.persons import contradictions, persons_of_pairs
@@ -36,7 +36,8 @@ FOLDS: Final = 10
 
 _MAX_BYTES: Final = 256 * 2**20
 _MAX_LINE: Final = 4096
-_MAX_PAIRS: Final = 10_000_000
+_MAX_PAIRS: Final = 2_000_000
+_BLANKS: Final = " \t\r\n"
 _NUMBER: Final = re.compile("[0-9]{1,9}", re.ASCII)
 _TRUTHS: Final = {"0": False, "1": True, "-1": False, "false": False, "true": True}
 _TITLES: Final = ("same", "issame", "is_same", "label", "match", "genuine")
@@ -53,7 +54,7 @@ def read_pairs(list_file: Path, root: Path, allow_missing: bool = False, *, form
     """Read a list of pairs and look for its pictures.
 
     Args:
-        list_file: UTF-8 text of at most 256 MiB, lines of at most 4096 bytes, ten million pairs.
+        list_file: UTF-8 text of at most 256 MiB, lines of at most 4096 bytes, two million pairs.
         root: folder of the pictures: `root/<name>/<name>_0001.jpg` for "lfw", with any image ending; what the paths of
             the other forms are relative to.
         allow_missing: keep listed pictures that are not on disk in the manifest, and name them in `missing`, instead of
@@ -94,7 +95,9 @@ def read_pairs(list_file: Path, root: Path, allow_missing: bool = False, *, form
         missing = missing_below(root, sources)
         persons = persons_of_pairs(len(sources), first, second, same)
     refuse_missing(root, missing, allow_missing)
-    manifest = Manifest(np.array(sources, np.str_), _in_order(persons), np.full(len(sources), "face"), root=root)
+    manifest = Manifest(
+        text_array(sources, str(list_file)), _in_order(persons), np.full(len(sources), "face"), root=root
+    )
     counts = {
         "face": len(manifest),
         "persons": len(np.unique(persons)),
@@ -132,15 +135,16 @@ class _Found:
 
 
 def _rows(list_file: Path) -> Iterator[_Row]:
-    """Lines that are not blank; the separator is that of the first: tabs, commas, or any blanks."""
+    """Lines that are not blank; the separator is that of the first of several fields: tabs, commas, or any blanks."""
     separator: str | None = None
     for number, text in text_lines(list_file, max_bytes=_MAX_BYTES, max_line=_MAX_LINE):
-        line = text.strip()
+        line = text.strip(_BLANKS)
         if not line:
             continue
-        separator = separator or next((each for each in "\t," if each in line), " ")
-        cells = line.split() if separator == " " or separator not in line else line.split(separator)
-        yield f"{list_file}: line {number}", [cell.strip().strip('"') for cell in cells]
+        if separator is None and not line.isdecimal():
+            separator = "\t" if "\t" in line else "," if line.count(",") in (2, 3) else " "
+        cells = line.split(separator) if separator in ("\t", ",") else re.split("[ \t]+", line)
+        yield f"{list_file}: line {number}", [cell.strip(_BLANKS).strip('"') for cell in cells]
 
 
 def _told_form(where: str, cells: list[str]) -> Form:

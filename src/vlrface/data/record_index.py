@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Int
 from numpy import ndarray
 
+from vlrface.data.lines import text_array
 from vlrface.data.listed import path_inside
 from vlrface.data.packed import PackedFile
 from vlrface.types import VlrfaceError
@@ -114,7 +115,7 @@ def read_names(path: Path, index: Index) -> ndarray | None:
             f"{path}: no line for {len(lacking)} of {len(index)} records, first {lacking[0]}. "
             "Take the list of these records, or remove it"
         )
-    return np.array([names[key] for key in index.keys.tolist()], np.str_)
+    return text_array([names[key] for key in index.keys.tolist()], str(path))
 
 
 def _entry(line: bytes) -> tuple[int, str] | None:

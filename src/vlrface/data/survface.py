@@ -13,6 +13,7 @@ from typing import Final
 import numpy as np
 
 from vlrface.data.folder import file_names, is_image_name, read_identity_folder
+from vlrface.data.lines import text_array
 from vlrface.data.listed import below, compared, name_inside, part, read_listed, refuse_missing, texts
 from vlrface.data.manifest import Benchmark, Manifest
 from vlrface.data.mat import read_mat
@@ -70,7 +71,7 @@ def read_identification(root: Path, allow_missing: bool = False) -> Benchmark:
     missing, surplus = gallery.missing + mated.missing, gallery.surplus + mated.surplus
     refuse_missing(root, missing, allow_missing)
     manifest = Manifest(
-        np.array(gallery.sources + mated.sources + unmated, np.str_),
+        text_array(gallery.sources + mated.sources + unmated, str(root)),
         np.concatenate([gallery.identities, mated.identities, np.full(len(unmated), UNKNOWN_IDENTITY, np.int64)]),
         np.repeat(
             ["gallery", "mated_probe", "unmated_probe"], [len(gallery.sources), len(mated.sources), len(unmated)]
@@ -125,7 +126,9 @@ def read_verification(root: Path, allow_missing: bool = False) -> Benchmark:
     first, second = np.array([[rows[one], rows[other]] for one, other in pairs], np.int64).T
     same = np.arange(len(pairs)) < len(positive)
     persons = persons_of_pairs(len(rows), first, second, same)
-    manifest = Manifest(np.array(below(root, folder, rows), np.str_), persons, np.full(len(rows), "face"), root=root)
+    manifest = Manifest(
+        text_array(below(root, folder, rows), str(root)), persons, np.full(len(rows), "face"), root=root
+    )
     counts = {
         "face": len(manifest),
         "persons": len(np.unique(persons)),

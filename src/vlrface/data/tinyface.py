@@ -12,6 +12,7 @@ from typing import Final
 import numpy as np
 
 from vlrface.data.folder import file_names, is_image_name, read_identity_folder
+from vlrface.data.lines import text_array
 from vlrface.data.listed import below, part, read_listed, refuse_missing
 from vlrface.data.manifest import Benchmark, Manifest
 from vlrface.types import DISTRACTOR_IDENTITY
@@ -54,7 +55,7 @@ def read_testing(root: Path, allow_missing: bool = False) -> Benchmark:
     missing, surplus = gallery.missing + probe.missing, gallery.surplus + probe.surplus
     refuse_missing(root, missing, allow_missing)
     manifest = Manifest(
-        np.array(gallery.sources + probe.sources + distractors, np.str_),
+        text_array(gallery.sources + probe.sources + distractors, str(root)),
         np.concatenate(
             [gallery.identities, probe.identities, np.full(len(distractors), DISTRACTOR_IDENTITY, np.int64)]
         ),

@@ -81,6 +81,7 @@ class OnnxEncoder:
         """Length of an embedding."""
         return self._dim
 
+    @property
     def meta(self) -> dict[str, Any]:
         """What `Faces` made by this model say of it: file name, hashes and card, with what the graph added to it."""
         said = ModelCard(

@@ -3,6 +3,7 @@
 Saved faces need neither torch nor pictures: what needs them is imported only when there is a model.
 """
 
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,8 +18,8 @@ from vlrface.experiment.environment import environment
 from vlrface.experiment.layouts import read_layout
 from vlrface.experiment.measures import add_measures
 from vlrface.experiment.model import Model, is_model, load_model
-from vlrface.experiment.options import BenchmarkName, Layout, ModelOptions, Outputs, ProtocolOptions, check_suffix
-from vlrface.experiment.outputs import write_papers
+from vlrface.experiment.options import BenchmarkName, Layout, ModelOptions, Outputs, ProtocolOptions
+from vlrface.experiment.outputs import check_outputs, check_suffix, write_papers
 from vlrface.experiment.pages import crop_opener, write_pages
 from vlrface.experiment.protocols import protocol_of
 from vlrface.types import Faces, Report, VlrfaceError
@@ -59,18 +60,19 @@ def evaluate_benchmark(
     """What `vlrface evaluate` does; see there."""
     began = time.perf_counter()
     outputs = outputs or Outputs()
-    outputs.check()
+    check_outputs(outputs)
     check_suffix(faces_path, ".npz")
     protocol = protocol_of(name, protocol_options or ProtocolOptions())
     saved = Faces.load(source) if source.suffix == ".npz" else None
+    if saved is None and source.exists() and not is_model(source):
+        raise VlrfaceError(
+            f"{source}: give a checkpoint (.safetensors), a run's folder, an .onnx or a Faces file (.npz)"
+        )
     if saved is None and data is None:
         raise VlrfaceError(
             f"{source} is measured on pictures: give --data DIR with the {name} layout, or name a saved Faces file"
         )
-    if saved is None and not is_model(source):
-        raise VlrfaceError(
-            f"{source}: give a checkpoint (.safetensors), a run's folder, an .onnx or a Faces file (.npz)"
-        )
+    json_path, page = _places(source, name, outputs, is_faces=saved is not None)
     model = load_model(source, model_options or ModelOptions()) if saved is None else None
     benchmark = None
     if data is not None:
@@ -85,7 +87,6 @@ def evaluate_benchmark(
     report = evaluate(faces, protocol, seed=seed, resamples=resamples, context=_context(faces, benchmark))
     seconds = round(time.perf_counter() - began, 1)
     report = replace(report, title=_title(report, faces), context={**report.context, "seconds": seconds})
-    json_path, page = _places(source, name, outputs, is_faces=saved is not None)
     write_pages(report, faces, page, json_path, trained=model.trained if model else None, open_crop=opener)
     summarise(report)
     print(f"numbers  {json_path}" + (f"\nreport   {page}" if page else ""))
@@ -108,6 +109,9 @@ def _places(source: Path, name: str, outputs: Outputs, *, is_faces: bool) -> tup
     folder = source if source.is_dir() else source.parent
     stem = f"{source.stem}.{name}" if is_faces or source.suffix == ".onnx" else name
     json, page = outputs.json or folder / f"{stem}.json", outputs.report or folder / f"{stem}.html"
+    for path, option in ((json, "--json"), (page, "--report")):
+        if path.parent.is_dir() and not os.access(path.parent, os.W_OK):
+            raise VlrfaceError(f"{path.parent} cannot be written to: give {option} FILE")
     if outputs.report is None and find_spec("matplotlib") is None:
         print('no page without the extra "report": pip install "vlrface[report]"')
         return json, None

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from vlrface.data.check import check_set
+from vlrface.data.check import check
 from vlrface.experiment.options import Kind
 from vlrface.types import VlrfaceError
 
@@ -11,13 +11,13 @@ def check_data(kind: Kind, data: Path, list_file: Path | None, *, allow_missing:
     """Print what was found; see `vlrface data`.
 
     Returns:
-        Whether the set is sound.
+        Whether the set is sound, or lacks nothing but what may be missing.
 
     Raises:
         VlrfaceError: there is nothing to check.
     """
     if not data.exists():
         raise VlrfaceError(f"{data}: no such file or folder")
-    checked = check_set(kind, data, list_file=list_file, progress=progress)
+    checked = check(kind, data, list_file, progress=progress)
     print(checked.text())
-    return checked.sound or allow_missing
+    return checked.passes(allow_missing)

@@ -8,7 +8,7 @@ from vlrface import __version__
 from vlrface.evaluate import Comparison, compare
 from vlrface.experiment.environment import environment
 from vlrface.experiment.options import BenchmarkName, Outputs, ProtocolOptions
-from vlrface.experiment.outputs import write_papers
+from vlrface.experiment.outputs import check_outputs, write_papers
 from vlrface.experiment.protocols import protocol_of
 from vlrface.report import write_comparison
 from vlrface.types import Faces
@@ -27,7 +27,7 @@ def compare_files(
 ) -> Comparison:
     """What `vlrface compare` does; see there."""
     outputs = outputs or Outputs()
-    outputs.check()
+    check_outputs(outputs)
     protocol = protocol_of(name, protocol_options or ProtocolOptions())
     sides = [[Faces.load(path) for path in paths] for paths in (first, second)]
     names = names or _names(first[0], second[0])
@@ -37,7 +37,7 @@ def compare_files(
         "data": sides[0][0].meta.get("data"),
         "models": {called: [_model(faces) for faces in side] for called, side in zip(names, sides, strict=True)},
     }
-    found = compare(*sides, protocol, seed=seed, resamples=resamples, names=names, context=context)
+    found = compare(sides[0], sides[1], protocol, seed=seed, resamples=resamples, names=names, context=context)
     stem = f"{first[0].stem}-{second[0].stem}.{name}"
     json, page = outputs.json or first[0].parent / f"{stem}.json", outputs.report
     if page is None and find_spec("matplotlib") is not None:

@@ -15,7 +15,8 @@ from vlrface.encode import Encoder, encode, encode_crops
 from vlrface.experiment.layouts import read_layout
 from vlrface.experiment.measures import add_measures
 from vlrface.experiment.model import Model, load_model
-from vlrface.experiment.options import Layout, ModelOptions, check_suffix
+from vlrface.experiment.options import Layout, ModelOptions
+from vlrface.experiment.outputs import check_suffix
 from vlrface.images.decode import DecodeError
 from vlrface.images.degrade import UNRECOGNIZABLE, degrade
 from vlrface.types import UNKNOWN_IDENTITY, UNRECOGNIZABLE_ROLE, Faces

@@ -4,8 +4,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from vlrface.types import VlrfaceError
-
 BenchmarkName = Literal[
     "tinyface", "survface-id", "survface-verif", "scface", "pairs", "cross-resolution", "rejection"
 ]  # fmt: skip
@@ -80,25 +78,3 @@ class Outputs:
     report: Path | None = None
     figures: Path | None = None
     tables: Path | None = None
-
-    def check(self) -> None:
-        """Refuse before any work what would fail after it.
-
-        Raises:
-            VlrfaceError: a name of the wrong kind.
-        """
-        check_suffix(self.json, ".json")
-        check_suffix(self.report, ".html")
-        for folder in (self.figures, self.tables):
-            if folder is not None and folder.exists() and not folder.is_dir():
-                raise VlrfaceError(f"{folder}: give a folder")
-
-
-def check_suffix(path: Path | None, suffix: str) -> None:
-    """Refuse a file name that says another kind.
-
-    Raises:
-        VlrfaceError: it ends in something else.
-    """
-    if path is not None and path.suffix != suffix:
-        raise VlrfaceError(f"{path}: give a name that ends in {suffix}")

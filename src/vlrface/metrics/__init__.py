@@ -6,6 +6,7 @@ worst faces brings, `calibration` what an index means; `intervals` and `resample
 
 from vlrface.metrics.calibration import Calibration as Calibration
 from vlrface.metrics.correlation import spearman as spearman
+from vlrface.metrics.folds import accuracy_10_fold as accuracy_10_fold
 from vlrface.metrics.identification import Ranks as Ranks
 from vlrface.metrics.identification import closed_set_ranks as closed_set_ranks
 from vlrface.metrics.identification import cmc as cmc
@@ -16,6 +17,7 @@ from vlrface.metrics.intervals import bootstrap_shares as bootstrap_shares
 from vlrface.metrics.intervals import paired_difference as paired_difference
 from vlrface.metrics.pairs import Pairs as Pairs
 from vlrface.metrics.pairs import genuine_impostor as genuine_impostor
+from vlrface.metrics.pairs import listed_pairs as listed_pairs
 from vlrface.metrics.rejection import EDC as EDC
 from vlrface.metrics.rejection import edc as edc
 from vlrface.metrics.rejection import partial_auc as partial_auc

@@ -10,7 +10,7 @@ from vlrface.report.grids import Grid
 from vlrface.report.wording import Unit, interval_text, value_text
 from vlrface.types import Estimate
 
-_ENDS: Final = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)
+_STEPS: Final = (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
 
 
 @dataclass(frozen=True)
@@ -45,25 +45,35 @@ class BandRow:
 
 @dataclass(frozen=True)
 class BandTable:
-    """A table: heads with the scale of their column ("0 – 50 %"), and rows; folded where it is one of many."""
+    """A table: heads with the scale of their column ("0 – 50 %"), and rows."""
 
     subtitle: str
     head: str
     counted: tuple[str, ...]
     columns: tuple[tuple[str, str], ...]
     rows: tuple[BandRow, ...]
-    folded: bool
 
 
-def band_tables(grids: Sequence[Grid], figures: Mapping[str, Estimate]) -> list[tuple[str, list[BandTable]]]:
-    """Tables under the title they share; of several with one title all but the first are folded."""
-    return [
-        (title, [_table(grid, figures, folded=place > 0) for place, grid in enumerate(members)])
-        for title, members in groupby(grids, key=lambda grid: grid.title)
-    ]
+@dataclass(frozen=True)
+class Bands:
+    """Tables under one title: the first open, the others folded away together."""
+
+    title: str
+    first: BandTable
+    others: tuple[BandTable, ...]
 
 
-def _table(grid: Grid, figures: Mapping[str, Estimate], *, folded: bool) -> BandTable:
+def band_tables(grids: Sequence[Grid], figures: Mapping[str, Estimate]) -> list[Bands]:
+    """Tables for a page, under the title they share."""
+    tables = [(grid.title, _table(grid, figures)) for grid in grids]
+    made: list[Bands] = []
+    for title, members in groupby(tables, key=lambda each: each[0]):
+        first, *others = (table for _, table in members)
+        made.append(Bands(title, first, tuple(others)))
+    return made
+
+
+def _table(grid: Grid, figures: Mapping[str, Estimate]) -> BandTable:
     columns = [[figures[name] for name in column if name] for column in zip(*(r.names for r in grid.rows), strict=True)]
     units = grid.units
     # Shares stand side by side on one scale, so that the longer line is the larger share; other units have their own.
@@ -81,18 +91,24 @@ def _table(grid: Grid, figures: Mapping[str, Estimate], *, folded: bool) -> Band
         for row in grid.rows
     )
     heads = tuple((c, _spoken(s, u)) for c, s, u in zip(grid.columns, scales, units, strict=True))
-    return BandTable(grid.subtitle, grid.head, grid.counted, heads, rows, folded)
+    return BandTable(grid.subtitle, grid.head, grid.counted, heads, rows)
 
 
 def _scale(estimates: Sequence[Estimate], unit: Unit) -> Scale:
     ends = [end for each in estimates for end in (each.value, each.low, each.high) if math.isfinite(end)]
     low, high = min(ends, default=0.0), max(ends, default=0.0)
-    if unit == "share" and low >= 0.0 and high <= 1.0:
-        return Scale(0.0, next(end for end in _ENDS if high <= end))
-    if unit == "gain" or low < 0.0:
-        far = max(abs(low), abs(high)) or 1.0
+    if unit in ("gain", "difference") or low < 0.0:
+        far = _round_up(max(abs(low), abs(high)))
         return Scale(-far, far)
-    return Scale(0.0, high or 1.0)
+    return Scale(0.0, _round_up(high))
+
+
+def _round_up(end: float) -> float:
+    """A round number at or above, 1 for 0."""
+    if end <= 0:
+        return 1.0
+    power = 10.0 ** math.floor(math.log10(end))
+    return next(round(step * power, 12) for step in _STEPS if end <= step * power * (1 + 1e-9))
 
 
 def _cell(estimate: Estimate, unit: Unit, scale: Scale) -> Cell:
@@ -105,4 +121,6 @@ def _cell(estimate: Estimate, unit: Unit, scale: Scale) -> Cell:
 
 
 def _spoken(scale: Scale, unit: Unit) -> str:
-    return interval_text(Estimate(math.nan, scale.low, scale.high), unit).replace(".0\u202f%", "\u202f%")
+    factor = 100.0 if unit in ("share", "gain") else 1.0
+    sign = {"share": "\u202f%", "gain": "\u202fpoints"}.get(unit, "")
+    return f"{factor * scale.low:.4g} – {factor * scale.high:.4g}{sign}"

@@ -10,7 +10,7 @@ from vlrface.report.names import meaning
 from vlrface.report.wording import Unit, humanised, threshold
 from vlrface.types import Estimate
 
-MAX_COLUMNS: Final = 4
+MAX_COLUMNS: Final = 5
 
 _TITLES: Final[Mapping[str, tuple[str, str]]] = {
     "measure": ("Quality measures side by side", "measure"),
@@ -72,7 +72,7 @@ def grids(figures: Mapping[str, Estimate], counts: Mapping[str, int]) -> tuple[l
         counts: of the same report; those of a band ("faces@size=12-16") stand in its row.
 
     Returns:
-        Names of the figures in no table, and the tables: at least two bands, at most four figures each.
+        Names of the figures in no table, and the tables: at least two bands, at most five figures each.
     """
     placed = {name: place for name in figures if (place := _place(name)) is not None}
     tables: dict[tuple[str, str], dict[str, _Place]] = {}
@@ -132,7 +132,7 @@ def _grids(cells: Mapping[str, _Place], figures: Mapping[str, Estimate], counts:
             )
             for value in values
         )
-        heads = tuple(humanised(each) for each in counted)
+        heads = tuple(humanised(each) + (" it" if each.endswith("_without") else "") for each in counted)
         units: list[Unit] = [meaning(next(n for n, c in cells.items() if c.column == column)).unit for column in part]
         made.append(Grid(first.band, title, first.subtitle, head, tuple(part), tuple(units), heads, rows))
     return made

@@ -133,16 +133,27 @@ def lines_of(curves: Sequence[Curve], about: Subject) -> tuple[list[Line], tuple
     notes = [f"{line.lost:,} values of {line.name} are not finite and not drawn." for line in lines if line.lost]
     drawable = [line for line in lines if len(line.x)]
     measured = [line for line in drawable if not line.bound]
+    # Numbered in the order given, which all figures of a report share: a measure keeps its colour from one to the next.
+    measured = [replace(line, place=place) for place, line in enumerate(measured)]
+    if any(np.isfinite(line.low).any() for line in measured):
+        if len(measured) > MAX_BANDS:
+            measured = [_without_band(line) for line in measured]
+            notes.insert(0, "Intervals are in the tables: the bands of so many lines would hide one another.")
+        elif about.section != "training":
+            notes.insert(0, "Shaded: 95\u202f% interval.")
     if about.measures and len(measured) > 2:
         sign = 1 if about.measures == "less" else -1
         measured = sorted(measured, key=lambda line: (sign * _mean_height(line, measured), line.name))
-        notes.append("Listed from best to worst, by the area under the line.")
-    if len(measured) > MAX_BANDS and any(np.isfinite(line.low).any() for line in measured):
-        nothing = [np.full(len(line.x), np.nan) for line in measured]
-        measured = [replace(line, low=nan, high=nan) for line, nan in zip(measured, nothing, strict=True)]
-        notes.append("Intervals are in the tables: the bands of so many lines would hide one another.")
-    numbered = [replace(line, place=place) for place, line in enumerate(measured)]
-    return numbered + _bounds(numbered, drawable, about), tuple(notes)
+        notes.insert(0, "Listed from best to worst, by the area under the line.")
+    lines = measured + _bounds(measured, drawable, about)
+    if lines and not about.y.log and any(line.y.max() > _limits(lines, about)[1] for line in lines):
+        notes.append("What lies above the frame is not shown.")
+    return lines, tuple(notes)
+
+
+def _without_band(line: Line) -> Line:
+    nothing = np.full(len(line.x), np.nan)
+    return replace(line, low=nothing, high=nothing)
 
 
 def _mean_height(line: Line, among: Sequence[Line]) -> float:
@@ -276,7 +287,6 @@ def draw_lines(
 
 def _scale(axes: Axes, lines: Sequence[Line], about: Subject, words: Callable[[str], str]) -> None:
     axes.margins(x=0.015)
-    values = np.concatenate([part[np.isfinite(part)] for line in lines for part in (line.y, line.low, line.high)])
     positions = np.concatenate([line.x for line in lines])
     few = np.unique(positions)
     if about.x.log and positions.max() > positions.min():
@@ -290,11 +300,11 @@ def _scale(axes: Axes, lines: Sequence[Line], about: Subject, words: Callable[[s
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=about.x.unit == "rank" or bool(positions.max() > 20)))
     if about.y.log:
         axes.set_yscale("log")
-        axes.yaxis.set_major_locator(_log_locator(values, about.y.unit))
+        axes.yaxis.set_major_locator(_log_locator(_finite([line.y for line in lines]), about.y.unit))
         axes.yaxis.set_minor_formatter(NullFormatter())
     else:
         axes.yaxis.set_major_locator(MaxNLocator(5))
-        axes.set_ylim(*_limits(values, about))
+        axes.set_ylim(*_limits(lines, about))
     axes.xaxis.set_major_formatter(_formatter(about.x.unit, words))
     axes.yaxis.set_major_formatter(_formatter(about.y.unit, words))
 
@@ -308,13 +318,23 @@ def _formatter(unit: Unit, words: Callable[[str], str]) -> FuncFormatter:
     return FuncFormatter(text)
 
 
-def _limits(values: Float[ndarray, " n"], about: Subject) -> tuple[float, float]:
+def _limits(lines: Sequence[Line], about: Subject) -> tuple[float, float]:
+    """Ends of the vertical axis. Of many lines single steep ends, and the bounds, must not flatten all the others."""
+    many = is_many(lines)
+    counted = [line for line in lines if not (many and line.bound)]
+    values = _finite([part for line in counted for part in (line.y, line.low, line.high)])
     low, high = float(values.min()), float(values.max())
+    if many and about.bounds:
+        high = min(high, 1.4 * max(float(line.y[line.x.argmin()]) for line in counted)) or high
     room = 0.06 * (high - low) or 0.05 * abs(high) or 0.5
     # An axis of shares begins at nothing unless that would flatten the line: a cut axis makes small gains look large.
     if about.y.unit == "share" or about.bounds:
         return (0.0 if low < 0.75 * high else max(low - 4 * room, 0.0)), min(high + room, max(1.005, high))
     return low - room, high + room
+
+
+def _finite(parts: Sequence[Float[ndarray, " _"]]) -> Float[ndarray, " n"]:
+    return np.concatenate([part[np.isfinite(part)] for part in parts])
 
 
 def _log_locator(values: Float[ndarray, " n"], unit: Unit) -> FixedLocator | LogLocator:

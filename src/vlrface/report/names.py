@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from string import Formatter
 from typing import Final, Literal
 
-from vlrface.report.conditions import phrase, phrases, pixels, split_name
+from vlrface.report.conditions import measure_name, phrase, phrases, pixels, split_name
 from vlrface.report.wording import Unit, humanised, threshold
 
 Group = Literal["identification", "open set", "verification", "reject", "recognizability", "other"]
@@ -195,6 +195,8 @@ def _in_words(given: Mapping[str, str]) -> dict[str, str]:
 def count_name(name: str) -> str:
     """The name of a count: "accepted_impostors@far=0.1" becomes "accepted impostors at FAR 10 %"."""
     head, found = split_name(name)
+    if head.endswith("_without") and "measure" in found:
+        return f"{humanised(head)} {measure_name(found['measure'])}"
     parts = [f"{_JOINED.get(key, 'at ')}{phrase(key, value)}" for key, value in found.items()]
     return " ".join([humanised(head), *parts])
 

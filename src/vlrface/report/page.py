@@ -1,7 +1,7 @@
 """The page of an evaluation or a training run: which parts it has, and what each shows."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import Final
 
@@ -9,6 +9,7 @@ import numpy as np
 
 from vlrface.report import crops, wording
 from vlrface.report.bands import band_tables
+from vlrface.report.conditions import measure_name, split_name
 from vlrface.report.distributions import embedding_figure, recognizability_histogram
 from vlrface.report.grids import grids
 from vlrface.report.headline import leading, summary
@@ -31,6 +32,10 @@ _SECTIONS: Final = (
     ("other", "Further curves", ""),
     ("training", "Training", "How the run went, step by step."),
 )
+
+
+OPEN_LARGE: Final = 2
+"""Large panels of a section before the rest is folded away."""
 
 
 @dataclass(frozen=True)
@@ -75,12 +80,13 @@ class Panel:
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the page that holds panels."""
+    """A part of the page that holds panels; of many large ones most are folded away."""
 
     ident: str
     title: str
     lead: str
     panels: tuple[Panel, ...]
+    folded: tuple[Panel, ...] = ()
 
 
 def render_report(
@@ -102,7 +108,7 @@ def render_report(
         title=report.title,
         benchmark=report.benchmark,
         summary=summary(report),
-        cards=[_figure(name, report.figures[name]) for name in leading(report.figures, report.benchmark)],
+        cards=[_card(name, report.figures[name]) for name in leading(report.figures, report.benchmark)],
         histogram=histogram,
         columns=() if pictures is None or histogram is None else crops.columns(pictures),
         sections=_sections(report, training or {}, idents),
@@ -129,6 +135,17 @@ def _figure(name: str, estimate: Estimate) -> Figure:
         known.sentence,
         whisker,
     )
+
+
+def _card(name: str, estimate: Estimate) -> Figure:
+    """A figure as a card; of quality measures the heading is the measure, for they differ in nothing else."""
+    figure = _figure(name, estimate)
+    head, found = split_name(name)
+    if "measure" not in found:
+        return figure
+    whole = meaning(f"{head}@{','.join(f'{key}={value}' for key, value in found.items() if key != 'measure')}")
+    sentence = f"{whole.label}: {figure.sentence}" if figure.sentence else whole.label
+    return replace(figure, label=measure_name(found["measure"]), sentence=sentence)
 
 
 def _groups(figures: Mapping[str, Estimate]) -> list[Group]:
@@ -182,7 +199,14 @@ def _sections(report: Report, training: Mapping[str, Curve], idents: Iterator[st
             panels[about.section].append(_panel(about, curves, idents))
     for about, curves in training_panels(scalars):
         panels["training"].append(_panel(about, curves, idents))
-    return [Section(ident, title, lead, tuple(panels[ident])) for ident, title, lead in _SECTIONS if panels[ident]]
+    return [_section(ident, title, lead, panels[ident]) for ident, title, lead in _SECTIONS if panels[ident]]
+
+
+def _section(ident: str, title: str, lead: str, panels: Sequence[Panel]) -> Section:
+    """Panels of many lines take the width of the page: the first two are open, and all small ones."""
+    large = [panel for panel in panels if panel.drawing is not None and panel.drawing.beside]
+    folded = large[OPEN_LARGE:] if len(large) > OPEN_LARGE + 1 else []
+    return Section(ident, title, lead, tuple(each for each in panels if each not in folded), tuple(folded))
 
 
 def _panel(about: Subject, curves: Sequence[Curve], idents: Iterator[str]) -> Panel:
@@ -190,8 +214,6 @@ def _panel(about: Subject, curves: Sequence[Curve], idents: Iterator[str]) -> Pa
     caption = about.caption
     if drawing is None:
         return Panel(about.title, f"{caption} No value is finite, so that nothing can be drawn.".strip(), None)
-    if about.section != "training" and any(curve.low is not None for curve in curves):
-        caption += " Shaded: 95\u202f% interval."
     return Panel(about.title, _with_notes(caption, drawing), drawing)
 
 

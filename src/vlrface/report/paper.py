@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Final
 
 import matplotlib as mpl
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -178,8 +177,7 @@ def _line_plate(key: str, curves: Sequence[Curve], about: Subject, facts: Sequen
     named = len(lines) > 1
     columns = _legend_columns([line.name for line in lines])
     rows = -(-len(lines) // columns) if named else 0
-    banded = any(np.isfinite(line.low).any() for line in lines)
-    said = [f"{about.title}.", about.caption, "Shaded: 95 % interval." if banded else "", *notes, *facts]
+    said = [f"{about.title}.", about.caption, *notes, *facts]
     many = is_many(lines)
 
     def paint(figure: Figure) -> None:
