@@ -112,10 +112,12 @@ def evaluate(
 ) -> None:
     """Measure a model or a saved Faces file on a benchmark, with 95 % intervals, and draw a report.
 
-    Examples:
-    vlrface evaluate runs/lfw_vlr --benchmark tinyface --data DATA/tinyface
-    vlrface evaluate model.onnx --input-size 112 --order rgb --benchmark survface-id --data DATA/survface
-    vlrface evaluate faces.npz --benchmark rejection --measure size sharpness mine=scores.csv --data DATA
+    Example: vlrface evaluate runs/lfw_vlr --benchmark tinyface --data DATA/tinyface
+
+    A foreign model: vlrface evaluate model.onnx --order rgb --mean 127.5 --scale 0.00784 --benchmark survface-id
+    --data DATA/survface
+
+    Saved faces: vlrface evaluate faces.npz --benchmark rejection --measure norm mine=scores.csv:quality
 
     Args:
         source: A checkpoint, a run's folder, an .onnx file, or a Faces file (.npz).

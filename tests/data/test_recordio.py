@@ -386,7 +386,7 @@ def test_any_set_is_read_as_written(people: list[list[bytes]], tmp_path: Path) -
 
 
 @given(rng=st.randoms(use_true_random=False), allow_missing=st.booleans())
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_only_our_errors_come_out(rng: random.Random, allow_missing: bool, tmp_path: Path) -> None:
     """Of files with bytes changed, cut out or doubled."""
     rec = written(tmp_path / "x.rec", insightface(PEOPLE))

@@ -129,7 +129,7 @@ def encode_crops(
         failures = [str(reason) for reason in crops.failures[rows]]
         for position, row in enumerate(rows):
             if not failures[position]:
-                images[position] = encoder.prepare(_shrunk(crops[row], float(sides[row])))
+                images[position] = encoder.prepare(shrunk(crops[row], float(sides[row])))
         # A failure has size 0 and keeps it.
         return _Loaded(images, np.fmin(crops.sizes[rows].min(axis=1), sides[rows]).astype(np.int32), failures)
 
@@ -194,7 +194,7 @@ def _shrink_sides(manifest: Manifest) -> Float[ndarray, " n"]:
     return sides
 
 
-def _shrunk(picture: UInt8[ndarray, "_ _ 3"], side: float) -> UInt8[ndarray, "_ _ 3"]:
+def shrunk(picture: UInt8[ndarray, "_ _ 3"], side: float) -> UInt8[ndarray, "_ _ 3"]:
     """The picture with a shorter side of at most `side`, by area; as it is for NaN, or if it is no larger."""
     shorter = min(picture.shape[:2])
     if not side < shorter:
@@ -219,7 +219,7 @@ def _decoded(
         except DecodeError as error:
             failures.append(str(error))
             continue
-        picture = _shrunk(picture, float(sides[row]))
+        picture = shrunk(picture, float(sides[row]))
         sizes[position] = min(picture.shape[:2])
         images[position] = encoder.prepare(picture)
         failures.append("")

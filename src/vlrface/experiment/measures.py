@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from numpy import ndarray
+
 from vlrface.data.manifest import Benchmark
 from vlrface.experiment.model import Model
 from vlrface.quality import from_file, measure_faces, parse_measure
 from vlrface.quality.measure import PictureMeasure
-from vlrface.types import Faces, VlrfaceError
+from vlrface.types import UNRECOGNIZABLE_ROLE, Faces, VlrfaceError
 
 
 def add_measures(
@@ -26,6 +28,9 @@ def add_measures(
         VlrfaceError: an unknown measure, or what it needs is not there.
     """
     requests = [parse_measure(text) for text in texts]
+    names = [request.name for request in requests]
+    if len(set(names)) < len(names):
+        raise VlrfaceError(f"--measure {' '.join(texts)}: a name occurs twice; give each measure its own")
     built_in = [request.name for request in requests if request.path is None]
     if built_in:
         faces = measure_faces(
@@ -33,10 +38,19 @@ def add_measures(
             built_in,
             manifest=None if benchmark is None else benchmark.manifest,
             serfiq=_serfiq(model) if "serfiq" in built_in else None,
+            center=_center(faces, model),
             progress=progress,
         )
     read = {request.name: from_file(request, faces) for request in requests if request.path is not None}
     return replace(faces, measures={**faces.measures, **read}) if read else faces
+
+
+def _center(faces: Faces, model: Model | None) -> ndarray | None:
+    """Centre of the unrecognizable faces: of those made with the faces (None), else the checkpoint's."""
+    made = UNRECOGNIZABLE_ROLE in faces.roles
+    if made or model is None or model.trained is None or model.trained.statistics is None:
+        return None
+    return model.trained.statistics.center.numpy()
 
 
 def _serfiq(model: Model | None) -> PictureMeasure:

@@ -23,7 +23,7 @@ class ModelOptions:
     """How somebody's ONNX model takes its input. What is not said is read from its card, then from its graph.
 
     Attributes:
-        card: JSON file that describes the model; default MODEL.json beside it, if there is one.
+        card: JSON file that describes the model; default MODEL.onnx.json beside it, if there is one.
         input_size: Height and width of the input in pixels; one number for a square.
         order: Order of the colour channels.
         mean: Subtracted from each pixel (0 to 255) before scaling.

@@ -358,7 +358,7 @@ def _nearest_threshold(genuine: Float[ndarray, " g"], impostor: Float[ndarray, "
     place = max(0, count - 1 - int(fmr * count))
     v = np.partition(impostor, place)[place]
     rate_from, rate_above = (np.count_nonzero(accepted) / count for accepted in (impostor >= v, impostor > v))
-    above = _lowest_above(v, genuine, impostor)
+    above = _lowest_above(float(v), genuine, impostor)
     if above is not None and abs(rate_above - fmr) < abs(rate_from - fmr):
         return above
     # Scores between the next lower impostor and v accept the same impostors as v: the lowest of them is taken.

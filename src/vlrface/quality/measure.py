@@ -10,9 +10,8 @@ from numpy import ndarray
 from tqdm import tqdm
 
 from vlrface.data.manifest import Manifest
-from vlrface.encode import SHRINK_SIDE
+from vlrface.encode import SHRINK_SIDE, shrunk
 from vlrface.images.decode import DEFAULT_LIMITS, DecodeError, DecodeLimits
-from vlrface.images.resize import resize
 from vlrface.quality.embeddings import center_of, norms, recognizability_score
 from vlrface.quality.joining import rows_in
 from vlrface.quality.pictures import sharpness, sizes
@@ -139,11 +138,9 @@ def _picture(faces: Faces, manifest: Manifest, row: int, source: int, limits: De
         picture = manifest.picture(source, limits)
     except DecodeError as error:
         raise VlrfaceError(f"{error}. It was decoded when the faces were encoded: has the file changed?") from error
-    side = manifest.truths[SHRINK_SIDE][source] if SHRINK_SIDE in manifest.truths else np.nan
+    if SHRINK_SIDE in manifest.truths:
+        picture = shrunk(picture, float(manifest.truths[SHRINK_SIDE][source]))
     shorter = min(picture.shape[:2])
-    if side < shorter:
-        height, width = (round(length * side / shorter) for length in picture.shape[:2])
-        picture, shorter = resize(picture, height, width), int(side)
     if faces.sizes[row] not in (0, shorter):
         raise VlrfaceError(
             f"{manifest.shown(source)}: its shorter side is {shorter} pixels, but {faces.sizes[row]} in the faces. "

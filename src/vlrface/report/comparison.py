@@ -1,25 +1,23 @@
 """The page of a comparison: who is better in what, by how much, and whether that is more than chance."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Any, Final
 
 from vlrface.evaluate.comparison import Comparison
 from vlrface.report.forest import forest_figure, forests
+from vlrface.report.grids import Grid, grids
 from vlrface.report.headline import leading
 from vlrface.report.lines import line_figure
 from vlrface.report.names import GROUPS, count_name, meaning
 from vlrface.report.notes import crops_text, matcher_text
-from vlrface.report.page import FOLDED, Panel
+from vlrface.report.overlays import Overlay, overlays
+from vlrface.report.page import Panel, card_words
 from vlrface.report.provenance import provenance
-from vlrface.report.subjects import subject
 from vlrface.report.template import render
-from vlrface.report.verdicts import apart, sentence, verdict
-from vlrface.report.wording import interval_text, value_text
-
-_SAID: Final = 3
-"""Sentences at the top."""
+from vlrface.report.verdicts import apart, sentence, tally, verdict
+from vlrface.report.wording import SPACE, interval_text, value_text
 
 _OWN: Final = ("notes", "counts_apart", "models")
 
@@ -29,7 +27,9 @@ class Card:
     """The difference of one figure."""
 
     label: str
+    of: str
     value: str
+    unit: str
     interval: str
     verdict: str
     tone: str
@@ -51,31 +51,33 @@ class Row:
 
 @dataclass(frozen=True)
 class Group:
-    """Figures that belong together; folded away where they are many."""
+    """Figures that belong together."""
 
     title: str
     rows: tuple[Row, ...]
-    folded: bool
 
 
 def render_comparison(comparison: Comparison) -> str:
     """The page as text; see `vlrface.report.html.write_comparison`."""
     idents = (f"f{i}" for i in count())
     key = leading({name: each.first for name, each in comparison.figures.items()}, comparison.benchmark)
-    said = [sentence(comparison, name) for name in key[:_SAID]]
+    alone, tables = grids({name: each.first for name, each in comparison.figures.items()}, comparison.counts)
     drawn = [(each, forest_figure(each, ident=next(idents))) for each in forests(comparison)]
+    lines, omitted = overlays(comparison)
     context = {name: value for name, value in comparison.context.items() if name not in _OWN}
     return render(
         "comparison.html.j2",
         title=comparison.title,
         benchmark=comparison.benchmark,
         names=comparison.names,
-        summary=said[0] if said else "",
-        further=said[1:],
+        summary=sentence(comparison, key[0]) if key else "",
+        tally=tally(comparison, alone),
         cards=[_card(comparison, name) for name in key],
         differences=[Panel(each.title, "", drawing) for each, drawing in drawn],
-        curves=_curves(comparison, idents_from=idents),
-        groups=_groups(comparison),
+        curves=_curves(lines, idents),
+        omitted=omitted,
+        groups=_groups(comparison, alone),
+        banded=_banded(comparison, tables),
         models=_models(comparison),
         notes=[str(note) for note in comparison.context.get("notes") or ()],
         apart=_counts_apart(comparison),
@@ -88,9 +90,13 @@ def _card(comparison: Comparison, name: str) -> Card:
     unit = apart(known.unit)
     both = [f"{value_text(each, known.unit)}" for each in (found.first, found.second)]
     said = verdict(found, known, comparison.names)
+    label, of = card_words(name)
+    value, _, sign = value_text(found.difference, unit).partition(SPACE)
     return Card(
-        known.label,
-        value_text(found.difference, unit),
+        label,
+        of,
+        value,
+        sign,
         interval_text(found.difference, unit),
         said,
         _tone(said, comparison.names),
@@ -103,29 +109,40 @@ def _tone(said: str, names: tuple[str, str]) -> str:
     return {f"{names[0]} is better": "first", f"{names[1]} is better": "second"}.get(said, "")
 
 
-def _curves(comparison: Comparison, *, idents_from: Any) -> list[Panel]:
+def _curves(drawn: Sequence[Overlay], idents: Iterator[str]) -> list[Panel]:
     panels: list[Panel] = []
-    for key, curves in comparison.curves.items():
-        about = subject(key)
-        drawing = line_figure(curves, about, ident=next(idents_from)) if curves else None
+    for each in drawn:
+        drawing = line_figure(each.curves, each.about, ident=next(idents))
         if drawing is not None:
-            panels.append(Panel(about.title, " ".join((about.caption, *drawing.notes)).strip(), drawing))
+            panels.append(Panel(each.about.title, " ".join((each.about.caption, *drawing.notes)).strip(), drawing))
     return panels
 
 
-def _groups(comparison: Comparison) -> list[Group]:
+def _groups(comparison: Comparison, names: Sequence[str]) -> list[Group]:
+    """Figures that stand alone, by what they are about."""
     members: dict[str, list[Row]] = {title: [] for title in GROUPS.values()}
-    for name in comparison.figures:
-        members[GROUPS[meaning(name).group]].append(_row(comparison, name))
-    return [Group(title, tuple(rows), len(rows) > FOLDED) for title, rows in members.items() if rows]
+    for name in names:
+        members[GROUPS[meaning(name).group]].append(_row(comparison, name, meaning(name).label))
+    return [Group(title, tuple(rows)) for title, rows in members.items() if rows]
 
 
-def _row(comparison: Comparison, name: str) -> Row:
+def _banded(comparison: Comparison, tables: Sequence[Grid]) -> list[tuple[str, list[Group]]]:
+    """Figures measured band after band: under the title of the bands a group for each figure."""
+    found: dict[str, list[Group]] = {}
+    for grid in tables:
+        for column, head in enumerate(grid.columns):
+            named = [(row.names[column], row.label) for row in grid.rows]
+            rows = tuple(_row(comparison, name, label) for name, label in named if name is not None)
+            found.setdefault(grid.title, []).append(Group(": ".join(filter(None, (grid.subtitle, head))), rows))
+    return list(found.items())
+
+
+def _row(comparison: Comparison, name: str, label: str) -> Row:
     found, known = comparison.figures[name], meaning(name)
     said = verdict(found, known, comparison.names)
     unit = apart(known.unit)
     return Row(
-        known.label,
+        label,
         value_text(found.first, known.unit),
         value_text(found.second, known.unit),
         value_text(found.difference, unit),

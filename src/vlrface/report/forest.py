@@ -100,7 +100,8 @@ def forests(comparison: Comparison) -> list[Forest]:
     ]
     seen: set[str] = set()
     for grid in banded:
-        if grid.band not in seen:
+        # What is left after refusing is told by its lines and tables; of quality measures the first area is enough.
+        if grid.band != "reject" and grid.band not in seen:
             seen.add(grid.band)
             made += _of_grid(comparison, grid)
     return made
@@ -151,7 +152,7 @@ def _cut(
 def _branch(found: Compared, label: str, unit: Unit, known: Meaning, names: tuple[str, str]) -> Branch:
     scale = 100.0 if unit == "gain" else 1.0
     value, low, high = (scale * getattr(found.difference, part) for part in ("value", "low", "high"))
-    interval = interval_text(found.difference, unit).removesuffix("\u202fpoints").replace(" – ", ", ")
+    interval = interval_text(found.difference, unit).removesuffix("\u202fpoints").replace(" to ", ", ")
     text = value_text(found.difference, unit).removesuffix("\u202fpoints") + (f" [{interval}]" if interval else "")
     return Branch(label, value, low, high, text, found.certain, verdict(found, known, names))
 

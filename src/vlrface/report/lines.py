@@ -145,7 +145,10 @@ def lines_of(curves: Sequence[Curve], about: Subject) -> tuple[list[Line], tuple
         sign = 1 if about.measures == "less" else -1
         measured = sorted(measured, key=lambda line: (sign * _mean_height(line, measured), line.name))
         notes.insert(0, "Listed from best to worst, by the area under the line.")
-    lines = measured + _bounds(measured, drawable, about)
+    bounds = _bounds(measured, drawable, about)
+    if bounds and about.bounds:
+        notes.insert(0, "Random refusal stays flat; the oracle refuses exactly the pairs that would fail.")
+    lines = measured + bounds
     if lines and not about.y.log and any(line.y.max() > _limits(lines, about)[1] for line in lines):
         notes.append("What lies above the frame is not shown.")
     return lines, tuple(notes)
@@ -174,12 +177,13 @@ def _line(curve: Curve, about: Subject) -> Line:
     nothing = np.full(len(curve.x), np.nan)
     low, high = (nothing if band is None else band for band in (curve.low, curve.high))
     bound = curve.name.lower() in BOUNDS
-    name = curve.name if bound else _line_name(curve.name, about)
+    name = curve.name if bound else line_name(curve.name, about)
     place = BOUNDS.index(curve.name.lower()) if bound else 0
     return Line(name, curve.x[rows], curve.y[rows], low[rows], high[rows], lost, bound, place)
 
 
-def _line_name(name: str, about: Subject) -> str:
+def line_name(name: str, about: Subject) -> str:
+    """What a curve is called in a legend."""
     if about.measures:
         return measure_name(name)
     distance = re.fullmatch(r"distance (\w+)", name)
@@ -227,9 +231,12 @@ def _bounds(measured: Sequence[Line], lines: Sequence[Line], about: Subject) -> 
     nothing = np.full(len(x), np.nan)
     made: list[Line] = []
     # Measures compared on one matcher start at one error: one pair of bounds. Others get a pair each.
-    for first in sorted({round(float(line.y[line.x.argmin()]), 9) for line in measured}):
+    starts = [round(float(line.y[line.x.argmin()]), 9) for line in measured]
+    for first in sorted(set(starts)):
+        of = [line.name for line, start in zip(measured, starts, strict=True) if start == first]
+        called = f", {of[0]}" if len(of) == 1 < len(measured) else ""
         for place, values in enumerate((np.full(len(x), first), np.maximum(first - x, 0.0))):
-            made.append(Line(BOUNDS[place], x, values, nothing, nothing, bound=True, place=place))
+            made.append(Line(BOUNDS[place] + called, x, values, nothing, nothing, bound=True, place=place))
     return made
 
 

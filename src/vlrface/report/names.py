@@ -201,6 +201,11 @@ def count_name(name: str) -> str:
     return " ".join([humanised(head), *parts])
 
 
+def is_of_a_part(name: str) -> bool:
+    """Whether a count is of a band, an operating point or a verdict: there are many such, and each says little."""
+    return "@" in name or name.endswith(("_recognizable", "_doubtful", "_unrecognizable", "_failed"))
+
+
 _JOINED: Final = {"size": "of ", "recognizability": "of the ", "side": "", "measure": "", "mode": "with "}
 
 

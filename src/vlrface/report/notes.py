@@ -1,16 +1,13 @@
 """Where numbers come from, for a caption or the foot of a table: benchmark, counts, seed, crops, matcher."""
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from vlrface.evaluate.comparison import Comparison
-from vlrface.report.names import count_name
+from vlrface.report.names import count_name, is_of_a_part
 from vlrface.types import Report
 
 _NOT_SAID: Final = "not recorded"
-# Counts of verdicts, and those of one band or operating point, are many: tables and pages have them.
-_SMALL_COUNTS: Final = re.compile(r".*(@|_(recognizable|doubtful|unrecognizable|failed)$).*")
 
 Facts = Mapping[str, str]
 
@@ -32,7 +29,7 @@ def facts(report: Report) -> Facts:
 
 def counts_text(counts: Mapping[str, int]) -> str:
     """The counts of the whole benchmark: "1,796 probes, 689 gallery". Nothing that is zero, and no count of a part."""
-    said = [f"{n:,} {count_name(name)}" for name, n in counts.items() if n and not _SMALL_COUNTS.match(name)]
+    said = [f"{n:,} {count_name(name)}" for name, n in counts.items() if n and not is_of_a_part(name)]
     return ", ".join(said) or _NOT_SAID
 
 

@@ -34,10 +34,6 @@ _SECTIONS: Final = (
 )
 
 
-OPEN_LARGE: Final = 2
-"""Large panels of a section before the rest is folded away."""
-
-
 @dataclass(frozen=True)
 class Whisker:
     """A value and its interval on a line from 0 to 100 %, in percent."""
@@ -138,14 +134,21 @@ def _figure(name: str, estimate: Estimate) -> Figure:
 
 
 def _card(name: str, estimate: Estimate) -> Figure:
-    """A figure as a card; of quality measures the heading is the measure, for they differ in nothing else."""
     figure = _figure(name, estimate)
+    label, of = card_words(name)
+    return replace(figure, label=label, sentence=": ".join(filter(None, (of, figure.sentence))))
+
+
+def card_words(name: str) -> tuple[str, str]:
+    """Heading of a card, and what it is of where the heading does not say it.
+
+    Cards of quality measures differ in the measure only: that is their heading.
+    """
     head, found = split_name(name)
     if "measure" not in found:
-        return figure
-    whole = meaning(f"{head}@{','.join(f'{key}={value}' for key, value in found.items() if key != 'measure')}")
-    sentence = f"{whole.label}: {figure.sentence}" if figure.sentence else whole.label
-    return replace(figure, label=measure_name(found["measure"]), sentence=sentence)
+        return meaning(name).label, ""
+    rest = ",".join(f"{key}={value}" for key, value in found.items() if key != "measure")
+    return measure_name(found["measure"]), meaning(f"{head}@{rest}").label
 
 
 def _groups(figures: Mapping[str, Estimate]) -> list[Group]:
@@ -203,10 +206,15 @@ def _sections(report: Report, training: Mapping[str, Curve], idents: Iterator[st
 
 
 def _section(ident: str, title: str, lead: str, panels: Sequence[Panel]) -> Section:
-    """Panels of many lines take the width of the page: the first two are open, and all small ones."""
-    large = [panel for panel in panels if panel.drawing is not None and panel.drawing.beside]
-    folded = large[OPEN_LARGE:] if len(large) > OPEN_LARGE + 1 else []
-    return Section(ident, title, lead, tuple(each for each in panels if each not in folded), tuple(folded))
+    """Panels of many lines take the width of the page: the first of each kind is open, and all small ones."""
+    kinds: set[str] = set()
+    open_, folded = [], []
+    for panel in panels:
+        kind = panel.title.partition(" (")[0]
+        large = panel.drawing is not None and panel.drawing.beside
+        (folded if large and kind in kinds else open_).append(panel)
+        kinds.add(kind)
+    return Section(ident, title, lead, tuple(open_), tuple(folded))
 
 
 def _panel(about: Subject, curves: Sequence[Curve], idents: Iterator[str]) -> Panel:

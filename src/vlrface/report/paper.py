@@ -25,6 +25,7 @@ from vlrface.report.grids import Grid, grids
 from vlrface.report.latex import escaped
 from vlrface.report.lines import Dashes, Line, Stroke, draw_lines, is_many, lines_of
 from vlrface.report.notes import comparison_facts, shared_facts
+from vlrface.report.overlays import overlays
 from vlrface.report.subjects import Subject, subject
 from vlrface.report.tables import safe_name
 from vlrface.report.training import training_panels
@@ -160,6 +161,10 @@ def plates(found: Report | Comparison) -> list[Plate]:
 
 
 def _line_plates(found: Report | Comparison, facts: Sequence[str]) -> Iterator[Plate]:
+    if isinstance(found, Comparison):
+        for each in overlays(found)[0]:
+            yield from _line_plate(each.key, each.curves, each.about, facts)
+        return
     scalars: dict[str, Curve | Sequence[Curve]] = {}
     for key, curves in found.curves.items():
         if key.startswith("training/"):

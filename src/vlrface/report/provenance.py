@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from vlrface.report import wording
-from vlrface.report.names import count_name, left_out, meaning
+from vlrface.report.names import count_name, is_of_a_part, left_out, meaning
 from vlrface.types import Estimate
 
 Fact = tuple[str, str]
@@ -44,6 +44,7 @@ class Provenance:
 
     Attributes:
         counts: what the protocol used.
+        parts: the same of bands, operating points and verdicts, to unfold: there are many.
         compared: name, number found and number published ("–" where there is none).
         facts: short values: data, times, machine, seeds.
         left_out: what could not be computed, and why.
@@ -51,6 +52,7 @@ class Provenance:
     """
 
     counts: tuple[Fact, ...]
+    parts: tuple[Fact, ...]
     compared: tuple[tuple[str, str, str], ...]
     facts: tuple[Fact, ...]
     left_out: tuple[str, ...]
@@ -58,14 +60,15 @@ class Provenance:
 
     def __bool__(self) -> bool:
         """Whether there is anything to show."""
-        return any((self.counts, self.compared, self.facts, self.left_out, self.details))
+        return any((self.counts, self.parts, self.compared, self.facts, self.left_out, self.details))
 
 
 def provenance(counts: Mapping[str, int], context: Mapping[str, Any]) -> Provenance:
     """Sort the counts and the context of a report; see `vlrface.report.html.write_report` for the keys it knows."""
     missing = context.get("left_out") or ()
     return Provenance(
-        counts=tuple((count_name(name), f"{value:,}") for name, value in counts.items()),
+        counts=tuple((count_name(name), f"{value:,}") for name, value in counts.items() if not is_of_a_part(name)),
+        parts=tuple((count_name(name), f"{value:,}") for name, value in counts.items() if is_of_a_part(name)),
         compared=_compared(_mapping(context.get("found")), _mapping(context.get("published"))),
         facts=tuple(_facts(context)),
         left_out=tuple(left_out(str(each)) for each in ([missing] if isinstance(missing, str) else missing)),

@@ -54,7 +54,7 @@ SUBJECTS: Final[Mapping[str, Subject]] = {
         _REJECTED,
         Axis("FNMR: pairs of one person that are missed", "share"),
         "Error versus reject. From left to right the least recognizable faces are refused; a good index makes the line "
-        "fall fast. Random refusal stays flat; the oracle refuses exactly the pairs that would fail.",
+        "fall fast.",
         bounds=True,
         measures="less",
     ),

@@ -114,30 +114,51 @@ def _grid_table(number: int, grid: Grid, figures: Mapping[str, Estimate], notes:
         cells = [_cell(None if name is None else figures[name], unit) for name, unit in named]
         rows.append((row.label, (*counts, *cells)))
     heads = (grid.head.capitalize(), *(head.capitalize() for head in grid.counted), *columns)
-    title = f"{grid.title}: {grid.subtitle}" if grid.subtitle else grid.title
-    return Table(f"{number:02d}_{safe_name(f'{grid.band} {grid.subtitle}')}", title, heads, tuple(rows), notes)
+    name = f"{number:02d}_{safe_name(f'{grid.band} {grid.subtitle}')}"
+    return Table(name, _grid_title(grid), heads, tuple(rows), notes)
 
 
 def comparison_tables(comparison: Comparison) -> list[Table]:
-    """Every figure of two models, their difference and whether it is more than chance; none of nothing."""
-    if not comparison.figures:
-        return []
-
-    def cells(name: str) -> tuple[Cell, ...]:
-        found, known = comparison.figures[name], meaning(name)
-        values = (_with_unit(found.first, known.unit), _with_unit(found.second, known.unit))
-        difference = _with_unit(found.difference, apart(known.unit))
-        return (*values, difference, Cell(verdict(found, known, comparison.names)))
-
+    """Figures of two models, their difference, a verdict: those that stand alone, then each set of bands."""
+    alone, banded = grids({name: each.first for name, each in comparison.figures.items()}, comparison.counts)
     heads = ("Figure", *comparison.names, "Difference", "Verdict")
     notes = (
         _INTERVALS,
-        f"Difference: {comparison.names[0]} minus {comparison.names[1]}, paired. A verdict names a model "
-        "only where the interval of the difference leaves 0 out.",
+        f"Difference: {comparison.names[0]} minus {comparison.names[1]}, paired. A verdict names a model only where "
+        "the interval of the difference leaves 0 out.",
         *(str(note) for note in comparison.context.get("notes") or ()),
         *comparison_facts(comparison),
     )
-    return [Table("comparison", comparison.title, heads, tuple(_grouped(list(comparison.figures), cells)), notes)]
+    tables: list[Table] = []
+    if alone:
+        rows = tuple(_grouped(alone, lambda name: _compared(comparison, name)))
+        tables.append(Table("compared_figures", comparison.title, heads, rows, notes))
+    for number, grid in enumerate(banded, 1):
+        rows = tuple(_by_column(grid, lambda name: _compared(comparison, name)))
+        name = f"compared_{number:02d}_{safe_name(f'{grid.band} {grid.subtitle}')}"
+        tables.append(Table(name, _grid_title(grid), (grid.head.capitalize(), *heads[1:]), rows, notes))
+    return tables
+
+
+def _compared(comparison: Comparison, name: str) -> tuple[Cell, ...]:
+    found, known = comparison.figures[name], meaning(name)
+    values = (_with_unit(found.first, known.unit), _with_unit(found.second, known.unit))
+    difference = _with_unit(found.difference, apart(known.unit))
+    return (*values, difference, Cell(verdict(found, known, comparison.names)))
+
+
+def _by_column(grid: Grid, cells: Callable[[str], tuple[Cell, ...]]) -> Iterator[tuple[str, tuple[Cell, ...]]]:
+    """The figures of a grid one under the other: a heading for each column, under it the bands."""
+    for column, head in enumerate(grid.columns):
+        yield head, ()
+        for row in grid.rows:
+            name = row.names[column]
+            if name is not None:
+                yield row.label, cells(name)
+
+
+def _grid_title(grid: Grid) -> str:
+    return f"{grid.title}: {grid.subtitle}" if grid.subtitle else grid.title
 
 
 def _grouped(names: Sequence[str], cells: Callable[[str], tuple[Cell, ...]]) -> Iterator[tuple[str, tuple[Cell, ...]]]:

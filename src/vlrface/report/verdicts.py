@@ -1,13 +1,13 @@
 """What a difference of two models says, in words."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 
 from vlrface.evaluate.comparison import Compared, Comparison
 from vlrface.report.names import Meaning, meaning
-from vlrface.report.wording import Unit, interval_text, number, value_text
-from vlrface.types import Estimate
+from vlrface.report.wording import Unit, interval_text, value_text
 
 CHANCE = "may be chance"
 
@@ -35,22 +35,35 @@ def sentence(comparison: Comparison, name: str) -> str:
     found, known = comparison.figures[name], meaning(name)
     first, second = comparison.names
     unit = apart(known.unit)
-    values = (
-        f"{value_text(found.first, known.unit)} for {first} and {value_text(found.second, known.unit)} for {second}"
-    )
-    start = f"{known.label} is {values}"
+    values = [value_text(each, known.unit) for each in (found.first, found.second)]
+    start = f"{known.label} is {values[0]} for {first} and {values[1]} for {second}."
     if not np.isfinite(found.difference.value):
-        return f"{start}."
-    by = value_text(Estimate(abs(found.difference.value)), unit).removeprefix("+")
+        return start
+    interval = interval_text(found.difference, unit)
+    between = f"The difference of {value_text(found.difference, unit)}"
     said = verdict(found, known, comparison.names)
-    interval = interval_text(found.difference, unit).replace(" – ", " to ")
-    between = f"the difference of {by} (95\u202f% interval {interval})" if interval else f"the difference of {by}"
-    if said == CHANCE:
-        return f"{start}; {between} may be chance."
+    if not interval:
+        return f"{start} {between} has no interval, so that chance cannot be judged."
+    between += f" (95\u202f% interval {interval})"
     if not found.certain:
-        return f"{start}; {between} has no interval, so that chance cannot be judged."
-    return f"{start}; {between} is more than chance{_p(found.chance)}" + (": " + said if known.better else "") + "."
+        return f"{start} {between} may be chance."
+    return f"{start} {between} is more than chance{_p(found.chance)}" + (f": {said}." if known.better else ".")
 
 
 def _p(chance: float) -> str:
-    return f" (p = {number(chance)})" if np.isfinite(chance) else ""
+    return f" (p = {chance:.2g})" if np.isfinite(chance) else ""
+
+
+def tally(comparison: Comparison, names: Sequence[str]) -> str:
+    """In how many of some figures each model is better, as a sentence; "" of fewer than two."""
+    said = [
+        verdict(comparison.figures[name], meaning(name), comparison.names) for name in names if meaning(name).better
+    ]
+    if len(said) < 2:
+        return ""
+    first, second = (said.count(f"{name} is better") for name in comparison.names)
+    rest = len(said) - first - second
+    return (
+        f"Of {len(said)} figures, {comparison.names[0]} is better in {first} and {comparison.names[1]} in {second}; "
+        f"in {rest} no difference is certain."
+    )

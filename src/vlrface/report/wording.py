@@ -62,7 +62,8 @@ def points(gain: float) -> str:
 
 def signed(difference: float) -> str:
     """A difference of two numbers with its sign: "+0.012"; "–" for NaN."""
-    text = number(difference)
+    small = 0.0005 <= abs(difference) < 10
+    text = f"{difference:.3f}" if small else number(difference)
     return f"+{text}" if difference > 0 and np.isfinite(difference) else text
 
 
@@ -72,12 +73,12 @@ def value_text(estimate: Estimate, unit: Unit) -> str:
 
 
 def interval_text(estimate: Estimate, unit: Unit) -> str:
-    """The 95 % interval as "29.9 – 36.5 %", or "" where none is known."""
+    """The 95 % interval as "29.9 – 36.5 %", or "" where none is known; "to" where numbers have signs."""
     if not (np.isfinite(estimate.low) and np.isfinite(estimate.high)):
         return ""
     low, high = (_FORMS[unit](end) for end in (estimate.low, estimate.high))
     sign = "" if unit in ("number", "difference") else SPACE + high.rpartition(SPACE)[2]  # said once, after both ends
-    return f"{low.removesuffix(sign)} – {high}"
+    return f"{low.removesuffix(sign)} {'to' if unit in ('gain', 'difference') else '–'} {high}"
 
 
 _FORMS: Final[dict[Unit, Callable[[float], str]]] = {

@@ -1,0 +1,1 @@
+"""What `benchmarks/fuzz.py` is made of: mutations, one target per reader, a guarded worker."""
