@@ -20,7 +20,7 @@ _MEASURES: Final[Mapping[str, str]] = {
     "magface": "MagFace norm",
     "adaface": "AdaFace norm",
     "serfiq": "SER-FIQ",
-    "sharpnessnative": "Laplacian sharpness, native size",
+    "sharpnessnative": "Laplacian sharpness (native)",
     "norm": "embedding norm",
     "embeddingnorm": "embedding norm",
     "size": "pixel size",

@@ -84,7 +84,7 @@ class Look:
         return 1.3 * self.size
 
 
-PAGE: Final = Look(Ink.SERIES[0], Ink.MUTED, Ink.SURFACE, Ink.TEXT, Ink.MUTED, 9.5, 36)
+PAGE: Final = Look(Ink.SERIES[0], Ink.MUTED, Ink.SURFACE, Ink.TEXT, Ink.MUTED, 10.2, 33)
 
 
 def forests(comparison: Comparison) -> list[Forest]:
@@ -198,6 +198,7 @@ def paint_forest(figure: Figure, forest: Forest, look: Look) -> None:
     axes.set_xlim(*_ends(forest.branches))
     axes.grid(visible=False, axis="y")
     axes.yaxis.set_visible(False)
+    axes.spines[["left", "right", "top"]].set_visible(False)
     axes.axvline(0.0, color=look.muted, linewidth=0.9, zorder=1.0)
     top = 0.0
     for branch, height in zip(forest.branches, heights, strict=True):

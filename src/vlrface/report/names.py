@@ -195,6 +195,9 @@ def _in_words(given: Mapping[str, str]) -> dict[str, str]:
 def count_name(name: str) -> str:
     """The name of a count: "accepted_impostors@far=0.1" becomes "accepted impostors at FAR 10 %"."""
     head, found = split_name(name)
+    distance = re.fullmatch(r"distance(\d+)", name)
+    if distance:  # as SCface calls the role of its probes
+        return f"probes at {phrase('distance', distance[1])}"
     if head.endswith("_without") and "measure" in found:
         return f"{humanised(head)} {measure_name(found['measure'])}"
     parts = [f"{_JOINED.get(key, 'at ')}{phrase(key, value)}" for key, value in found.items()]

@@ -46,7 +46,7 @@ _DASHES: Final[tuple[Dashes, ...]] = (
     (0, (8.0, 2.0)),
     (0, (5.0, 1.2, 1.0, 1.2, 1.0, 1.2)),
 )
-_MARKERS: Final = ("o", "s", "^", "D", "v", "x", "+", "P", "<", ">")
+_MARKERS: Final = ("o", "s", "^", "D", "v", "x", "+", "P", "<", ">", "*", "p", "1")
 _BOUND_DASHES: Final[tuple[Dashes, ...]] = ((0, (2.5, 2.0)), (0, (0.8, 2.4)))
 _STYLE: Final[Mapping[str, object]] = {
     "svg.fonttype": "path",
@@ -189,7 +189,7 @@ def _line_plate(key: str, curves: Sequence[Curve], about: Subject, facts: Sequen
         figure.set_layout_engine("constrained", w_pad=0.02, h_pad=0.02)
         axes = figure.add_subplot()
         draw_lines(axes, lines, about, lambda line: _stroke(line, many=many), words=_plain)
-        axes.set_ylabel(_plain(_wrapped(about.y.name, 38)))
+        axes.set_ylabel(_plain(_wrapped(about.y.name, 44)))
         if named:
             _legend(figure, axes, columns)
 
@@ -208,7 +208,7 @@ def _stroke(line: Line, *, many: bool) -> Stroke:
 
 def _legend_columns(names: Sequence[str]) -> int:
     longest = max((len(name) for name in names), default=0)
-    return min(len(names), 3 if longest <= 12 else 2 if longest <= 27 else 1) or 1
+    return min(len(names), 3 if longest <= 12 else 2 if longest <= 28 else 1) or 1
 
 
 def _legend(figure: Figure, axes: Axes, columns: int) -> None:
@@ -250,7 +250,7 @@ def _band_plate(grid: Grid, figures: Mapping[str, Estimate], facts: Sequence[str
         if rows:
             _legend(figure, axes, legend)
         else:
-            axes.set_ylabel(_plain(_wrapped(names[0], 38)))
+            axes.set_ylabel(_plain(_wrapped(names[0], 44)))
 
     title = f"{', '.join(names)} {grid.title[:1].lower()}{grid.title[1:]}."
     counts = [
@@ -277,8 +277,8 @@ def _forest_plate(forest: Forest, facts: Sequence[str]) -> Plate:
 
 
 def _plain(text: str) -> str:
-    """Text without the narrow space, which the type of a paper lacks."""
-    return text.replace("\u202f", "\u00a0")
+    """Text without the narrow space, which the type of a paper lacks, and with minus signs before numbers."""
+    return re.sub(r"(?<![\w.)])-(?=\d)", "−", text.replace("\u202f", "\u00a0"))
 
 
 def _wrapped(text: str, letters: int) -> str:

@@ -271,9 +271,13 @@ def _markdown(text: str) -> str:
 
 
 def safe_name(name: str) -> str:
-    """A file name of plain letters, digits, dots, hyphens and underscores: "edc@fmr=0.01" becomes "edc_fmr-0.01"."""
-    text = re.sub(r"[^a-z0-9.\-]+", "_", name.replace("=", "-").replace("%", "pct").lower())
-    return re.sub(r"_+", "_", text).strip("._-")[:100].rstrip("._-") or "figure"
+    """A file name of plain letters, digits, hyphens and underscores: "edc@fmr=0.01" becomes "edc_fmr-0p01".
+
+    Without dots, in which older versions of LaTeX look for the kind of a picture.
+    """
+    text = re.sub(r"(?<=\d)\.(?=\d)", "p", name.replace("=", "-").replace("%", "pct").lower())
+    text = re.sub(r"[^a-z0-9-]+", "_", text)
+    return re.sub(r"_+", "_", text).strip("_-")[:100].rstrip("_-") or "figure"
 
 
 def save_tables(found: Report | Comparison, folder: Path) -> list[Path]:

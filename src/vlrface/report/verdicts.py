@@ -61,9 +61,8 @@ def tally(comparison: Comparison, names: Sequence[str]) -> str:
     ]
     if len(said) < 2:
         return ""
-    first, second = (said.count(f"{name} is better") for name in comparison.names)
-    rest = len(said) - first - second
-    return (
-        f"Of {len(said)} figures, {comparison.names[0]} is better in {first} and {comparison.names[1]} in {second}; "
-        f"in {rest} no difference is certain."
-    )
+    better = [said.count(f"{name} is better") for name in comparison.names]
+    parts = [f"{name} is better in {n}" for name, n in zip(comparison.names, better, strict=True) if n]
+    rest = len(said) - sum(better)
+    parts += [f"in {rest} no difference is certain"] if rest else []
+    return f"Of {len(said)} figures, {', '.join(parts)}."
