@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from vlrface.evaluate import TinyFace, evaluate
-from vlrface.report import wording
-from vlrface.report.lines import subject
+from vlrface.report.names import meaning
 from vlrface.report.page import render_report
+from vlrface.report.subjects import subject
 from vlrface.types import Faces, Report
 
 from . import made
@@ -58,7 +58,7 @@ def test_every_kind_of_figure_is_among_those_tested(report: Report) -> None:
 
 
 def test_every_figure_has_a_label_of_its_own_and_a_sentence(report: Report) -> None:
-    known = {name: wording.meaning(name) for name in report.figures}
+    known = {name: meaning(name) for name in report.figures}
     for name, each in known.items():
         assert each.label.lower() != wording.humanised(name).lower(), name
         assert not _RAW.search(each.label), name
@@ -68,7 +68,7 @@ def test_every_figure_has_a_label_of_its_own_and_a_sentence(report: Report) -> N
 
 
 def test_every_figure_has_its_unit(report: Report) -> None:
-    units = {name: wording.meaning(name).unit for name in report.figures}
+    units = {name: meaning(name).unit for name in report.figures}
     for name, unit in units.items():
         gain = name.startswith("rank1_gain")
         number = name.startswith(("auc", "pauc", "normalised_pauc", "recognizability@", "spearman_"))

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vlrface.report.lines import MAX_POINTS, SUBJECTS, line_figure, subject, thinned
+from vlrface.report.lines import MAX_POINTS, line_figure, thinned
+from vlrface.report.subjects import SUBJECTS, subject
 from vlrface.report.training import DENSE, condensed, training_panels
 from vlrface.types import Curve
 

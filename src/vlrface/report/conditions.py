@@ -125,6 +125,8 @@ def row_label(key: str, value: str) -> str:
         return measure_name(value)
     if key == "recognizability":
         return fifth(value).removesuffix(" of recognizability")
+    if key == "distance":
+        return _distance(value).removeprefix("distance ")
     if key == "side":
         return f"{value}{SPACE}px" if value.isdigit() else humanised(value)
     return threshold(value) if key == "reject" else phrase(key, value)

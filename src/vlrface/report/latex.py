@@ -19,6 +19,9 @@ _SPECIAL: Final = {
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
     '"': "''",  # a bare one is a command under some languages of babel
+    "[": "{[}",  # the end of a row takes a bare one, or a star, for an argument of its own
+    "]": "{]}",
+    "*": "{*}",
     "\u202f": r"\,",
     "\u2009": r"\,",
     "\u00a0": "~",

@@ -37,11 +37,12 @@ class Table:
     """A table before it is written down.
 
     Attributes:
-        name: of its file.
+        name: of its file, and its label in LaTeX.
         title: what it shows.
         heads: of the columns; the first is that of the row labels.
         rows: label and cells; a label alone is a heading over the rows that follow.
         notes: sentences for its foot.
+        words: whether the last column holds words, which stand to the left.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Table:
     heads: tuple[str, ...]
     rows: tuple[tuple[str, tuple[Cell, ...]], ...]
     notes: tuple[str, ...]
+    words: bool = False
 
 
 def latex_table(reports: Mapping[str, Report], figures: Sequence[str]) -> str:
@@ -89,7 +91,13 @@ def models_table(reports: Mapping[str, Report], figures: Sequence[str]) -> Table
         for called, report in reports.items()
     )
     heads = ("Model", *(_head(meaning(name).label, meaning(name).unit) for name in figures))
-    return Table("models", f"Benchmark {benchmarks[0]}", heads, rows, (_INTERVALS, *shared_facts(reports)))
+    return Table(
+        f"{safe_name(benchmarks[0])}_models",
+        f"Benchmark {benchmarks[0]}",
+        heads,
+        rows,
+        (_INTERVALS, *shared_facts(reports)),
+    )
 
 
 def report_tables(report: Report) -> list[Table]:
@@ -97,15 +105,18 @@ def report_tables(report: Report) -> list[Table]:
     alone, banded = grids(report.figures, report.counts)
     notes = (_INTERVALS, *shared_facts({"": report}))
     tables: list[Table] = []
+    start = safe_name(report.benchmark)
     if alone:
         rows = _grouped(alone, lambda name: (_with_unit(report.figures[name], meaning(name).unit),))
-        tables.append(Table("figures", report.title or report.benchmark, ("Figure", "Value"), tuple(rows), notes))
-    for number, grid in enumerate(banded, 1):
-        tables.append(_grid_table(number, grid, report.figures, notes))
+        title = report.title or report.benchmark
+        tables.append(Table(f"{start}_figures", title, ("Figure", "Value"), tuple(rows), notes))
+    tables += [
+        _grid_table(f"{start}_{number:02d}", grid, report.figures, notes) for number, grid in enumerate(banded, 1)
+    ]
     return tables
 
 
-def _grid_table(number: int, grid: Grid, figures: Mapping[str, Estimate], notes: tuple[str, ...]) -> Table:
+def _grid_table(start: str, grid: Grid, figures: Mapping[str, Estimate], notes: tuple[str, ...]) -> Table:
     columns = [_head(column, unit) for column, unit in zip(grid.columns, grid.units, strict=True)]
     rows: list[tuple[str, tuple[Cell, ...]]] = []
     for row in grid.rows:
@@ -114,7 +125,7 @@ def _grid_table(number: int, grid: Grid, figures: Mapping[str, Estimate], notes:
         cells = [_cell(None if name is None else figures[name], unit) for name, unit in named]
         rows.append((row.label, (*counts, *cells)))
     heads = (grid.head.capitalize(), *(head.capitalize() for head in grid.counted), *columns)
-    name = f"{number:02d}_{safe_name(f'{grid.band} {grid.subtitle}')}"
+    name = f"{start}_{safe_name(f'{grid.band} {grid.subtitle}')}"
     return Table(name, _grid_title(grid), heads, tuple(rows), notes)
 
 
@@ -130,13 +141,14 @@ def comparison_tables(comparison: Comparison) -> list[Table]:
         *comparison_facts(comparison),
     )
     tables: list[Table] = []
+    start = f"{safe_name(comparison.benchmark)}_compared"
     if alone:
         rows = tuple(_grouped(alone, lambda name: _compared(comparison, name)))
-        tables.append(Table("compared_figures", comparison.title, heads, rows, notes))
+        tables.append(Table(f"{start}_figures", comparison.title, heads, rows, notes, words=True))
     for number, grid in enumerate(banded, 1):
         rows = tuple(_by_column(grid, lambda name: _compared(comparison, name)))
-        name = f"compared_{number:02d}_{safe_name(f'{grid.band} {grid.subtitle}')}"
-        tables.append(Table(name, _grid_title(grid), (grid.head.capitalize(), *heads[1:]), rows, notes))
+        name = f"{start}_{number:02d}_{safe_name(f'{grid.band} {grid.subtitle}')}"
+        tables.append(Table(name, _grid_title(grid), (grid.head.capitalize(), *heads[1:]), rows, notes, words=True))
     return tables
 
 
@@ -181,8 +193,8 @@ def _cell(estimate: Estimate | None, unit: Unit) -> Cell:
     if estimate is None:
         return Cell(_MISSING)
     sign = f"\u202f{_UNITS[unit]}" if _UNITS[unit] else ""
-    value, interval = value_text(estimate, unit), interval_text(estimate, unit)
-    return Cell(value.removesuffix(sign), interval.removesuffix(sign))
+    interval = interval_text(estimate, unit).replace(" – ", ", ").replace(" to ", ", ")
+    return Cell(value_text(estimate, unit).removesuffix(sign), interval.removesuffix(sign))
 
 
 def _with_unit(estimate: Estimate, unit: Unit) -> Cell:
@@ -191,14 +203,16 @@ def _with_unit(estimate: Estimate, unit: Unit) -> Cell:
 
 
 def as_latex(table: Table) -> str:
-    """A `table` environment: caption, booktabs rules, notes in small type below."""
-    columns = "l" + "r" * (len(table.heads) - 1)
+    """A `table` environment (`table*` of more than three columns): caption, rules, notes in small type below."""
+    columns = "l" + "r" * (len(table.heads) - 2) + ("l" if table.words else "r")
+    # A wide one spans both columns of a paper that has two.
+    kind = "table*" if len(table.heads) > 3 else "table"
     lines = [
         "% needs \\usepackage{booktabs}",
-        "\\begin{table}",
+        f"\\begin{{{kind}}}",
         "  \\centering",
         f"  \\caption{{{escaped(table.title)}}}",
-        f"  \\label{{tab:{safe_name(table.name)}}}",
+        f"  \\label{{tab:{table.name}}}",
         f"  \\begin{{tabular}}{{{columns}}}",
         "    \\toprule",
         "    " + " & ".join(map(escaped, table.heads)) + " \\\\",
@@ -212,7 +226,7 @@ def as_latex(table: Table) -> str:
         "    \\footnotesize",
         *(f"    {escaped(note)}" for note in table.notes),
         "  \\end{minipage}",
-        "\\end{table}",
+        f"\\end{{{kind}}}",
     ]
     return "\n".join(lines) + "\n"
 
@@ -245,7 +259,7 @@ def as_markdown(table: Table) -> str:
         f"**{_markdown(table.title)}**",
         "",
         _pipe([_markdown(head) for head in table.heads]),
-        "|" + "|".join(["---", *["---:"] * (len(table.heads) - 1)]) + "|",
+        "|" + "|".join(["---", *["---:"] * (len(table.heads) - 2), "---" if table.words else "---:"]) + "|",
     ]
     for label, cells in table.rows:
         if cells:
@@ -287,7 +301,7 @@ def save_tables(found: Report | Comparison, folder: Path) -> list[Path]:
     written: list[Path] = []
     for table in tables:
         for suffix, text in ((".tex", as_latex(table)), (".md", as_markdown(table))):
-            path = folder / f"{safe_name(found.benchmark)}_{table.name}{suffix}"
+            path = folder / (table.name + suffix)
             with written_atomically(path) as temporary:
                 temporary.write_bytes(text.encode("utf-8", "backslashreplace"))
             written.append(path)
