@@ -81,11 +81,12 @@ class Fuzzer:
     def ended(self, running: Running) -> Task | None:
         """Take the outcome of a process that ended; what remains to be done if it died in a case."""
         total = self.outcomes.setdefault(running.task.name, Outcome())
-        running.process.join()
         try:
-            outcome: Outcome = running.result.recv()
+            outcome: Outcome = running.result.recv()  # before waiting: the process ends once it is taken
         except EOFError:
+            running.process.join()
             return self._died(running, total)
+        running.process.join()
         total.inputs += outcome.inputs
         total.accepted += outcome.accepted
         total.worst_seconds = max(total.worst_seconds, outcome.worst_seconds)

@@ -90,7 +90,7 @@ def test_a_gain_never_shows_the_wrong_sign(gain: float) -> None:
 
 
 def test_intervals() -> None:
-    assert wording.interval_text(Estimate(0.042, 0.031, -0.004), "gain") == "+3.1 – -0.4\u202fpoints"
+    assert wording.interval_text(Estimate(0.042, 0.031, -0.004), "gain") == "+3.1 to -0.4\u202fpoints"
     assert wording.interval_text(Estimate(0.3), "share") == ""
     assert wording.interval_text(Estimate(0.3, 0.2, 0.4), "share") == "20.0 – 40.0\u202f%"
     assert wording.interval_text(Estimate(0.3, 0.2, 0.4), "number") == "0.200 – 0.400"
