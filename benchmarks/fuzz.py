@@ -14,9 +14,11 @@ import argparse
 import json
 import multiprocessing
 import os
+import re
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
@@ -31,7 +33,8 @@ from fuzzing.worker import Outcome, case, run
 
 CHUNK = 2500  # cases of one process
 PATIENCE = 20.0  # seconds beyond the limit of a case after which its process is ended
-KEPT = 20  # findings of a reader that are saved
+KEPT = 3  # findings of a kind that are saved
+CRASHES = 20  # of a reader, after which the rest of its chunk is left
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,7 @@ class Fuzzer:
         total.inputs += number + 1 - running.task.first
         total.findings.append((number, f"the process ended with {running.process.exitcode}"))
         rest = Task(running.task.name, number + 1, running.task.last)
-        return rest if rest.first < rest.last and len(total.findings) < KEPT else None
+        return rest if rest.first < rest.last and len(total.findings) < CRASHES else None
 
     def stuck(self, running: Running) -> bool:
         """Whether a process has been at one case for too long."""
@@ -143,16 +146,20 @@ def fuzz(fuzzer: Fuzzer, waiting: list[Task], processes: int) -> None:
 
 
 def save(outcomes: dict[str, Outcome], seed: int, folder: Path) -> Iterator[str]:
-    """Write the files of each finding, and what escaped; yields a line about each."""
+    """Write the files of findings, a few of each kind, and what escaped; yields a line about each."""
     for name, outcome in outcomes.items():
-        target = TARGETS[name]() if outcome.findings else None
-        for number, reason in outcome.findings[:KEPT] if target else ():
+        kinds = Counter[str]()
+        for number, reason in outcome.findings:
+            last = reason.strip().splitlines()[-1][:150]
+            kinds[kind := re.sub("[0-9]+", "#", last)] += 1
+            if kinds[kind] > KEPT:
+                continue
             place = folder / name.replace(" ", "-") / str(number)
             place.mkdir(parents=True, exist_ok=True)
             (place / "reason.txt").write_text(f"{name}, seed {seed}, case {number}\n{reason}\n", encoding="utf-8")
-            for at, (file, data) in enumerate(case(target, name, seed, number).items()):
+            for at, (file, data) in enumerate(case(TARGETS[name](), name, seed, number).items()):
                 (place / f"{at}-{ascii(Path(file).name)[1:-1].replace('/', '_')[:80]}").write_bytes(data)
-            yield f"{name} {number}: {reason.strip().splitlines()[-1][:150]}"
+            yield f"{name} {number}: {last}"
 
 
 def main() -> None:

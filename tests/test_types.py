@@ -1,6 +1,8 @@
+import io
 import json
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +97,46 @@ def test_values_of_encoded_rows_are_finite(value: float) -> None:
 def test_lengths_are_checked(name: str) -> None:
     with pytest.raises(VlrfaceError, match=f"Faces.{name} has 3 rows, embeddings have 4"):
         _faces(**{name: _values()[name][:3]})
+
+
+@pytest.mark.parametrize(
+    ("name", "column"),
+    [
+        ("embeddings", np.zeros(4, np.float32)),
+        ("embeddings", np.zeros((4, 3), int)),
+        ("recognizability", np.array(list("abcd"))),
+        ("identities", np.zeros(4)),
+        ("identities", np.zeros((4, 2), int)),
+        ("names", np.arange(4)),
+        ("failures", np.zeros(4, int)),
+        ("pairing.first", np.array([0.0])),
+        ("pairing.same", np.array([1])),  # as a mask it would be a row
+        ("measure.x", np.array(list("abcd"))),
+        ("measure.x", np.float64(1)),
+    ],
+)
+def test_a_column_of_another_type_is_refused_by_name(tmp_path: Path, name: str, column: np.ndarray) -> None:
+    pairing = {"first": np.array([0]), "second": np.array([1]), "same": np.array([True]), "fold": np.array([-1])}
+    columns = {**_values(), **{f"pairing.{k}": v for k, v in pairing.items()}, "measure.x": np.zeros(4), "meta": "{}"}
+    np.savez(tmp_path / "f.npz", **columns)
+    assert len(Faces.load(tmp_path / "f.npz")) == 4
+    np.savez(tmp_path / "f.npz", **{**columns, name: column})
+    with pytest.raises(VlrfaceError, match=r"f\.npz: .*" + name.split(".")[-1]):
+        Faces.load(tmp_path / "f.npz")
+
+
+def test_a_header_that_promises_too_much(tmp_path: Path) -> None:
+    _faces().save(tmp_path / "f.npz")
+    with zipfile.ZipFile(tmp_path / "f.npz") as file:
+        parts = {name: file.read(name) for name in file.namelist()}
+    header = io.BytesIO()
+    facts = {"descr": "<f4", "fortran_order": False, "shape": (10**13, 512)}
+    np.lib.format.write_array_header_1_0(header, facts)
+    with zipfile.ZipFile(tmp_path / "f.npz", "w") as file:
+        for name, content in {**parts, "embeddings.npy": header.getvalue() + bytes(64)}.items():
+            file.writestr(name, content)
+    with pytest.raises(VlrfaceError, match="not a Faces file"):
+        Faces.load(tmp_path / "f.npz")
 
 
 def test_load_says_what_to_do(tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ class Pairing:
         fold: (m,) fold of the list, from 0; -1 for a list without folds.
 
     Raises:
-        VlrfaceError: the lengths differ, or a row or fold is below what is allowed.
+        VlrfaceError: a column of another type, the lengths differ, or a row or fold is below what is allowed.
     """
 
     first: Int[ndarray, " m"]
@@ -52,6 +52,8 @@ class Pairing:
     fold: Int[ndarray, " m"]
 
     def __post_init__(self) -> None:
+        for each in fields(self):  # a `same` of whole numbers would be taken for row numbers
+            _check_column(f"Pairing.{each.name}", getattr(self, each.name), "b" if each.name == "same" else "iu")
         lengths = {len(self.first), len(self.second), len(self.same), len(self.fold)}
         if len(lengths) != 1:
             raise VlrfaceError(f"a pairing has columns of {sorted(lengths)} rows: give all the same length")
@@ -83,8 +85,8 @@ class Faces:
         measures: other quality measures of each face by name, (n,) each, larger is better; NaN where there is none.
 
     Raises:
-        VlrfaceError: lengths differ, a value of an encoded row is NaN or infinite, a name occurs twice in a role, or a
-            pair names a row that is not there.
+        VlrfaceError: a column of another type, lengths differ, a value of an encoded row is NaN or infinite, a name
+            occurs twice in a role, or a pair names a row that is not there.
     """
 
     embeddings: Float[ndarray, "n d"]
@@ -99,11 +101,8 @@ class Faces:
     measures: Mapping[str, Float[ndarray, " n"]] = field(default_factory=dict[str, ndarray])
 
     def __post_init__(self) -> None:
+        self._check_columns()
         n = len(self.embeddings)
-        columns = {name: getattr(self, name) for name in _COLUMNS}
-        for name, column in [*columns.items(), *self.measures.items()]:
-            if len(column) != n:
-                raise VlrfaceError(f"Faces.{name} has {len(column)} rows, embeddings have {n}")
         if self.pairing is not None and len(self.pairing):
             last = int(max(self.pairing.first.max(), self.pairing.second.max()))
             if last >= n:
@@ -119,6 +118,16 @@ class Faces:
         if len(unique) != n:
             role, name = str(unique[counts > 1][0]).split("\n", 1)
             raise VlrfaceError(f"name {name!r} occurs more than once with role {role!r}")
+
+    def _check_columns(self) -> None:
+        for name, kinds in _COLUMNS.items():
+            _check_column(f"Faces.{name}", getattr(self, name), kinds, 2 if name == "embeddings" else 1)
+        for name, values in self.measures.items():
+            _check_column(f"Faces.measures[{name!r}]", values, "fiu")
+        n = len(self.embeddings)
+        for name, column in [*((name, getattr(self, name)) for name in _COLUMNS), *self.measures.items()]:
+            if len(column) != n:
+                raise VlrfaceError(f"Faces.{name} has {len(column)} rows, embeddings have {n}")
 
     def __len__(self) -> int:
         return len(self.embeddings)
@@ -172,7 +181,7 @@ class Faces:
         """Read what `save` wrote, executing nothing.
 
         Raises:
-            VlrfaceError: the file is missing, damaged, or no Faces file.
+            VlrfaceError: the file is missing, damaged, no Faces file, or its values are none of `Faces`.
         """
         try:
             with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
@@ -180,17 +189,40 @@ class Faces:
                 measures = {n.removeprefix(_MEASURE): file[n] for n in file.files if n.startswith(_MEASURE)}
                 paired = {f.name: file[_PAIRING + f.name] for f in fields(Pairing) if _PAIRING + f.name in file.files}
             values["meta"] = json.loads(str(values["meta"]))
+            if not isinstance(values["meta"], dict):
+                raise ValueError("its meta is no JSON object")
             pairing = Pairing(**paired) if paired else None
         except FileNotFoundError as error:
             raise VlrfaceError(f"{path}: no such file. Make one with `vlrface encode CKPT DATA -o {path}`") from error
         except _DAMAGED as error:
             raise VlrfaceError(f"{path}: not a Faces file ({error}). Make it again with `vlrface encode`") from error
-        return cls(**values, measures=measures, pairing=pairing)
+        try:
+            return cls(**values, measures=measures, pairing=pairing)
+        except VlrfaceError as error:
+            raise VlrfaceError(f"{path}: {error}") from error
 
 
-_COLUMNS: Final = ("embeddings", "recognizability", "identities", "roles", "names", "sizes", "failures")
+_COLUMNS: Final = {
+    "embeddings": "f",
+    "recognizability": "f",
+    "identities": "iu",
+    "roles": "UO",
+    "names": "UO",
+    "sizes": "iu",
+    "failures": "UO",
+}
+"""Columns of `Faces`, each with the kinds of numpy's types that it may have."""
+
+_MEANT: Final = {"f": "floats", "iu": "whole numbers", "UO": "texts", "b": "truth values", "fiu": "numbers"}
 _PAIRING: Final = "pairing."
 _MEASURE: Final = "measure."
+
+
+def _check_column(name: str, column: ndarray, kinds: str, axes: int = 1) -> None:
+    if column.ndim != axes or (column.size and column.dtype.kind not in kinds):  # numpy calls an empty list floats
+        shape = "one axis" if axes == 1 else f"{axes} axes"
+        raise VlrfaceError(f"{name} is {column.dtype} of shape {column.shape}: give {_MEANT[kinds]} in {shape}")
+
 
 # All that numpy, zipfile and json were seen to raise on files with bytes changed.
 _DAMAGED: Final = (
@@ -202,6 +234,7 @@ _DAMAGED: Final = (
     TypeError,
     NotImplementedError,
     RuntimeError,
+    MemoryError,  # a header that promises more than the file holds
     zipfile.BadZipFile,
     zlib.error,
 )

@@ -141,6 +141,12 @@ def test_text_names_ten_and_the_number(tmp_path: Path) -> None:
     ]
 
 
+def test_a_large_group_of_equal_stems_is_cut(tmp_path: Path) -> None:
+    group = tuple(f"{i}/1.jpg" for i in range(2000))
+    lines = Checked("identities", tmp_path, (Count("images", 2000, None),), equal_stems=(group, group[:10])).text()
+    assert f"  {' = '.join(group[:10])} = … (2,000 in all)\n  {' = '.join(group[:10])}\n" in lines
+
+
 def test_survface(survface: Path, picture: Picture) -> None:
     picture(survface / "training_set/1/x.jpg")
     checked = check("survface-id", survface)
@@ -220,6 +226,7 @@ def test_pairs(tmp_path: Path, picture: Picture) -> None:
     assert counts["positive_pairs"] == counts["negative_pairs"] == (1, None)
     assert counts["face"] == (2, None)
     assert checked.missing == ("gone/c.jpg",)
+    assert checked.surplus == ("c.jpg",)
     assert [source for source, _ in checked.undecodable] == ["b.jpg"]
 
 

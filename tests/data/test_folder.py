@@ -131,3 +131,12 @@ def test_images_errors(tmp_path: Path) -> None:
         read_images([tmp_path])
     with pytest.raises(VlrfaceError, match="no image found in nothing"):
         read_images([])
+
+
+def test_a_link_to_itself_is_no_file(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").symlink_to(tmp_path / "a.jpg")
+    (tmp_path / "b.jpg").write_bytes(b"b")
+    assert file_names(tmp_path) == ["b.jpg"]
+    (tmp_path / "1").mkdir()
+    (tmp_path / "1/c.jpg").write_bytes(b"c")
+    assert read_identity_folder(tmp_path).sources.tolist() == ["1/c.jpg"]

@@ -208,3 +208,12 @@ def test_whole_numbers(kind: str) -> None:
 def test_what_is_no_whole_number(value: np.ndarray) -> None:
     with pytest.raises(VlrfaceError, match="list: identities must be whole numbers"):
         whole_numbers(value, "list")
+
+
+def test_names_that_no_system_can_have_are_missing(tmp_path: Path) -> None:
+    long = "a" * 300 + "/b.jpg"
+    assert missing_below(tmp_path, [long, "c/" * 2000 + "d.jpg"]) == [long, "c/" * 2000 + "d.jpg"]
+    with pytest.raises(VlrfaceError, match="no folder x"):
+        part(tmp_path, "x" * 300)
+    with pytest.raises(VlrfaceError, match="no folder Probe"):
+        part(tmp_path / ("x" * 300), "Probe")

@@ -87,7 +87,10 @@ def test_reads_what_scipy_writes_as_scipy_reads_it(value: Any, oned_as: str, com
     assert list(found) == ["one", "other"]
 
 
-texts = st.text(st.characters(max_codepoint=0xFFFF, exclude_categories=["Cs"]), min_size=1, max_size=12)
+# Without NUL: scipy's writer makes it a blank or drops it.
+texts = st.text(
+    st.characters(min_codepoint=1, max_codepoint=0xFFFF, exclude_categories=["Cs"]), min_size=1, max_size=12
+)
 
 
 @settings(max_examples=60, deadline=None)
@@ -95,8 +98,7 @@ texts = st.text(st.characters(max_codepoint=0xFFFF, exclude_categories=["Cs"]), 
 def test_any_texts_and_numbers(names: list[str], numbers: list[int], compress: bool) -> None:
     variables = {"names": _cells(names), "numbers": np.array(numbers, np.int64), "matrix": np.array(names)}
     found = _agrees_with_scipy(_written(variables, do_compression=compress))
-    # numpy drops NUL at the end of a text, as of any
-    assert [cell.item() for cell in found["names"].ravel()] == [name.rstrip("\0") for name in names]
+    assert [cell.item() for cell in found["names"].ravel()] == names
     assert found["numbers"].ravel().tolist() == numbers
 
 

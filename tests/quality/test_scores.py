@@ -198,9 +198,12 @@ def test_no_table_at_all(tmp_path):
     with pytest.raises(VlrfaceError, match="read from"):
         read_scores(tmp_path / "s.xlsx", FACES)
     (tmp_path / "s.csv").write_bytes(b"name,a\n\xff\xfe,1\n")
-    with pytest.raises(VlrfaceError, match="not a table in UTF-8"):
+    with pytest.raises(VlrfaceError, match=r"s\.csv: line 2: not UTF-8"):
         read_scores(tmp_path / "s.csv", FACES)
     (tmp_path / "s.csv").write_text("name,a\n" + '"' + "x" * 200_000 + '",1\n')
+    with pytest.raises(VlrfaceError, match=r"s\.csv: line 2: longer than 65,536 bytes"):
+        read_scores(tmp_path / "s.csv", FACES)
+    (tmp_path / "s.csv").write_text("name,a\n" + '"' + ("x" * 60_000 + "\n") * 3 + '",1\n')
     with pytest.raises(VlrfaceError, match="not a table"):
         read_scores(tmp_path / "s.csv", FACES)
 

@@ -8,7 +8,7 @@ files its results by stem would mix them up.
 
 import posixpath
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal, get_args
 
@@ -75,7 +75,7 @@ class Checked:
         return not self.undecodable and (allow_missing or not self.missing)
 
     def text(self) -> str:
-        """Lines for a terminal: all counts, and of each list the first ten and the number."""
+        """Lines for a terminal: all counts, and of each list, and each group in it, the first ten and the number."""
         width = max(len(count.name) for count in self.counts)
         lines = [f"{self.kind}: {self.place}", f"  {'':{width}}  {'found':>9}  {'published':>9}"]
         for count in self.counts:
@@ -83,7 +83,7 @@ class Checked:
             lines.append(f"  {count.name:{width}}  {'  '.join(f'{cell:>9}' for cell in cells)}")
         lines += _listing("missing", self.missing)
         lines += _listing("surplus (not used)", self.surplus)
-        lines += _listing("equal stems", [" = ".join(group) for group in self.equal_stems])
+        lines += _listing("equal stems", [_group(group) for group in self.equal_stems])
         lines += _listing("undecodable", [f"{source}: {reason}" for source, reason in self.undecodable])
         faults = {"missing": len(self.missing), "undecodable": len(self.undecodable)}
         wrong = ", ".join(f"{number} {name}" for name, number in faults.items() if number)
@@ -186,7 +186,8 @@ def _scface(data: Path, _: Path, __: bool) -> _Found:
 def _pairs(data: Path, list_file: Path, _: bool) -> _Found:
     from vlrface.data.pairs import read_pairs
 
-    return _benchmark(read_pairs(list_file, data, allow_missing=True))
+    read = read_pairs(list_file, data, allow_missing=True)
+    return replace(_benchmark(read), surplus=_unused(data, read.manifest))
 
 
 def _bin(data: Path, _: Path, __: bool) -> _Found:
@@ -259,6 +260,11 @@ def _undecodable(found: _Found, progress: bool) -> Iterator[tuple[str, str]]:
             manifest.picture(row)
         except DecodeError as error:
             yield source, str(error).removeprefix(f"{manifest.shown(row)}: ")
+
+
+def _group(sources: Sequence[str]) -> str:
+    more = f" = … ({len(sources):,} in all)" if len(sources) > _SHOWN else ""  # one per person where all have a 1.jpg
+    return " = ".join(sources[:_SHOWN]) + more
 
 
 def _listing(name: str, entries: Sequence[str]) -> list[str]:

@@ -1,7 +1,7 @@
 """Readers for plain folders of images. Names only: nothing is opened, decoded or stat'ed."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -29,7 +29,7 @@ def file_names(folder: Path) -> list[str]:
     Raises:
         VlrfaceError: there is no such folder, or it cannot be listed.
     """
-    return sorted(entry.name for entry in _entries(folder) if entry.is_file())
+    return sorted(entry.name for entry in _entries(folder) if _is(entry.is_file))
 
 
 def read_identity_folder(root: Path, split: str = "train") -> Manifest:
@@ -46,7 +46,7 @@ def read_identity_folder(root: Path, split: str = "train") -> Manifest:
     Raises:
         VlrfaceError: no such folder, no image in it, or two folder names are the same number ("7" and "007").
     """
-    names = sorted(entry.name for entry in _entries(root) if entry.is_dir() and not entry.name.startswith("."))
+    names = sorted(entry.name for entry in _entries(root) if _is(entry.is_dir) and not entry.name.startswith("."))
     numbers = _identity_numbers(names, root)
     sources: list[str] = []
     identities: list[int] = []
@@ -107,6 +107,13 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
         raise VlrfaceError(f"{folder}: no such folder") from error
     except OSError as error:
         raise VlrfaceError(f"{folder}: cannot be listed ({error.strerror}). Give a folder that you may read") from error
+
+
+def _is(asked: Callable[[], bool]) -> bool:
+    try:
+        return asked()
+    except OSError:  # a link that leads to itself, or to where nobody may look
+        return False
 
 
 def _identity_numbers(names: list[str], root: Path) -> list[int]:

@@ -1,5 +1,6 @@
 """What readers of protocol lists share: names that stay inside their folder, and lists compared with folders."""
 
+import os
 import posixpath
 import re
 from collections import Counter
@@ -100,7 +101,8 @@ def missing_below(root: Path, sources: Iterable[str]) -> list[str]:
     for source in sources:
         folder, name = posixpath.split(source)
         if folder not in there:
-            there[folder] = set(file_names(root / folder)) if (root / folder).is_dir() else set()
+            # Not Path.is_dir: it raises for what no system can have, a name too long among it.
+            there[folder] = set(file_names(root / folder)) if os.path.isdir(root / folder) else set()
         if name not in there[folder]:
             missing.append(source)
     return missing
@@ -115,10 +117,13 @@ def part(root: Path, name: str) -> Path:
     Raises:
         VlrfaceError: there is none, or several differ only in case and none is spelt as asked for.
     """
-    if (root / name).is_dir():
+    if os.path.isdir(root / name):
         return root / name
-    entries = sorted(root.iterdir()) if root.is_dir() else []
-    alike = [each for each in entries if each.name.lower() == name.lower() and each.is_dir()]
+    try:
+        alike = [root / each for each in sorted(os.listdir(root)) if each.lower() == name.lower()]
+    except OSError:  # no folder, or none that may be listed
+        alike = []
+    alike = [each for each in alike if os.path.isdir(each)]
     if len(alike) == 1:
         return alike[0]
     if alike:

@@ -62,7 +62,7 @@ def read_mat(path: Path, max_bytes: int = MAX_BYTES) -> dict[str, ndarray]:
     Raises:
         VlrfaceError: no such file, too large, or not whole and of this kind.
     """
-    if not path.is_file():  # asked first: opening a pipe would wait
+    if not os.path.isfile(path):  # asked first: opening a pipe would wait
         raise VlrfaceError(f"{path}: no such list. Take it from the data set")
     try:
         with path.open("rb") as file:

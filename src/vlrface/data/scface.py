@@ -6,6 +6,7 @@ are left out. Suffixes may have any case: the archive has `001_frontal.JPG` besi
 """
 
 import hashlib
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -150,7 +151,7 @@ def _mugshots(root: Path) -> tuple[dict[int, str], list[str], int]:
         else:
             surplus.append(source)
     infrared = root / _INFRARED_MUGSHOTS
-    return mugshots, surplus, len(_images(root, infrared)) if infrared.is_dir() else 0
+    return mugshots, surplus, len(_images(root, infrared)) if os.path.isdir(infrared) else 0
 
 
 def _probes(root: Path, distance: int) -> tuple[dict[tuple[int, int], str], list[str], int]:
@@ -161,7 +162,7 @@ def _probes(root: Path, distance: int) -> tuple[dict[tuple[int, int], str], list
     infrared = 0
     for camera in (*_CAMERAS, *_INFRARED, None):  # None: directly in the folder of the distance
         folder = top if camera is None else top / f"cam_{camera}"
-        for source, name in _images(root, folder) if folder.is_dir() else ():
+        for source, name in _images(root, folder) if os.path.isdir(folder) else ():
             match = _PROBE.fullmatch(name)
             subject, seen_by, seen_at = (int(each or 0) for each in match.groups()) if match else (0, 0, 0)
             fits = 1 <= subject <= SUBJECTS and camera in (seen_by, None)

@@ -5,6 +5,7 @@ probes have no list: they are the images in their folder. Some copies keep the l
 the test set: both places are looked at. Folders may be spelt in any case: the archive has `training_set`.
 """
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -147,7 +148,7 @@ def read_verification(root: Path, allow_missing: bool = False) -> Benchmark:
 def _list(testing: Path, name: str) -> Path:
     """A list in the folder of its test set, or one folder up."""
     above = testing.parent / name
-    return above if above.is_file() and not (testing / name).is_file() else testing / name
+    return above if os.path.isfile(above) and not os.path.isfile(testing / name) else testing / name
 
 
 def _pairs(path: Path) -> list[tuple[str, str]]:

@@ -6,6 +6,7 @@ that can hold a tensor are walked (onnx.proto3 of ONNX 1.17, the field numbers o
 """
 
 import hashlib
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,10 +58,18 @@ def read_model_file(path: Path) -> ModelFile:
     """Hash a model and its external files; nothing in it is executed.
 
     Raises:
-        VlrfaceError: no regular file, too large, not made like an ONNX file, or with external data outside its folder.
+        VlrfaceError: no regular file, too large, not made like an ONNX file, with external data outside its folder, or
+            one of these files cannot be read.
     """
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise VlrfaceError(f"{path}: no such file. Give the path of an ONNX model")
+    try:
+        return _hashed_files(path)
+    except OSError as error:
+        raise VlrfaceError(f"{path}: cannot be read ({error.strerror}). Check its permissions") from error
+
+
+def _hashed_files(path: Path) -> ModelFile:
     size = path.stat().st_size
     if not 0 < size <= MAX_MODEL_BYTES:
         reason = f"{size:,} bytes are more than {MAX_MODEL_BYTES:,}, the limit of the format" if size else "it is empty"

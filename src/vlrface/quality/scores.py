@@ -6,17 +6,20 @@
 
 import csv
 import math
+import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
+from vlrface.data.lines import text_lines
+from vlrface.data.parquet import parquet_rows
 from vlrface.quality.embeddings import from_faces
 from vlrface.quality.joining import refuse_absent, shown
 from vlrface.quality.measure import BUILT_IN
@@ -29,7 +32,8 @@ _RESERVED: Final = ("recognizability", "norm", "random", "oracle")
 _NAMED: Final = 10
 _MISSING: Final = ("", "nan", "none", "null", "na", "n/a")
 
-_Key = tuple[str, str]
+_MAX_BYTES: Final = 256 * 2**20
+_MAX_LINE: Final = 2**16
 
 
 @dataclass(frozen=True)
@@ -109,7 +113,7 @@ def read_scores(path: Path, onto: Faces, column: str | None = None) -> Float[nda
     face without quality, which is rejected first. Rows of other pictures are ignored.
 
     Args:
-        path: ends in .csv, .tsv or .parquet.
+        path: ends in .csv or .tsv (UTF-8, at most 256 MiB, lines of 64 KiB) or .parquet (see `parquet_rows`).
         onto: the faces that get the scores.
         column: name of the scores, "-" before it if less is better; None if there is only one.
 
@@ -118,19 +122,21 @@ def read_scores(path: Path, onto: Faces, column: str | None = None) -> Float[nda
         made unrecognizable one.
 
     Raises:
-        VlrfaceError: no table, no such column, a score that is no number, a face that is absent, occurs twice, or a
+        VlrfaceError: no table or one too large, no such column, a score that is no number, a face that is absent, occurs twice, or a
             name that fits several faces.
     """
     header, rows = _table(path)
     sign, wanted = (-1, column[1:]) if column is not None and column.startswith("-") else (1, column)
     name_at, score_at, role_at = _columns(path, header, wanted)
     finder = _Finder(onto)
+    seen = 0
     values, found_at = np.full(len(onto), np.nan), np.zeros(len(onto), np.int64)
     for line, cells in rows:
         where = f"{path}, row {line}"
         if len(cells) != len(header):
             raise VlrfaceError(f"{where}: {len(cells)} cells under {len(header)} column names")
-        row = finder.row(str(cells[name_at]), None if role_at is None else str(cells[role_at]), where)
+        seen = line
+        row = finder.row(cells[name_at], None if role_at is None else cells[role_at], where)
         if row is None:
             continue
         if found_at[row]:
@@ -139,6 +145,8 @@ def read_scores(path: Path, onto: Faces, column: str | None = None) -> Float[nda
             )
         found_at[row] = line
         values[row] = sign * _number(cells[score_at], where, header[score_at])
+    if not seen:
+        raise VlrfaceError(f"{path}: a table needs at least one row")
     absent = (found_at == 0) & onto.encoded & (onto.roles != UNRECOGNIZABLE_ROLE)
     refuse_absent(onto, absent, f"{path}: no row for", "Leave a cell empty where there is no score")
     if np.isnan(values).all():
@@ -206,52 +214,38 @@ def _columns(path: Path, header: Sequence[str], wanted: str | None) -> tuple[int
     return header.index(name), header.index(wanted), role
 
 
-def _number(cell: Any, where: str, column: str) -> float:
-    if cell is None or (isinstance(cell, str) and cell.strip().lower() in _MISSING):
+def _number(cell: str, where: str, column: str) -> float:
+    if cell.strip().lower() in _MISSING:
         return math.nan
     try:
         value = float(cell)
-    except (TypeError, ValueError) as error:
-        raise VlrfaceError(f"{where}: {column} is {str(cell)[:40]!r}, not a number") from error
+    except ValueError as error:
+        raise VlrfaceError(f"{where}: {column} is {cell[:40]!r}, not a number") from error
     if math.isinf(value):
         raise VlrfaceError(f"{where}: {column} is infinite. Leave the cell empty for a face without quality")
     return value
 
 
-def _table(path: Path) -> tuple[list[str], Iterable[tuple[int, Sequence[Any]]]]:
+def _table(path: Path) -> tuple[list[str], Iterable[tuple[int, Sequence[str]]]]:
     """Column names, and numbered rows of cells."""
     suffix = path.suffix.lower()
     if suffix not in _TABLES:
         raise VlrfaceError(f"{path}: scores are read from .csv, .tsv or .parquet")
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise VlrfaceError(f"{path}: no such file")
-    header, rows = _parquet(path) if suffix == ".parquet" else _separated(path, "\t" if suffix == ".tsv" else ",")
-    return header, rows
+    if suffix == ".parquet":
+        header, rows = parquet_rows(path)
+        return header, enumerate(rows, 1)
+    return _separated(path, "\t" if suffix == ".tsv" else ",")
 
 
 def _separated(path: Path, delimiter: str) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """Rows are numbered as lines are where no cell holds a line break; the header is row 1."""
+    texts = (text for _, text in text_lines(path, max_bytes=_MAX_BYTES, max_line=_MAX_LINE))
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            lines = [(number, cells) for number, cells in enumerate(csv.reader(file, delimiter=delimiter), 1) if cells]
-    except (OSError, csv.Error, UnicodeDecodeError) as error:
-        raise VlrfaceError(f"{path}: not a table in UTF-8 ({error}). Save it as CSV") from error
-    if len(lines) < 2:
+        lines = [(number, cells) for number, cells in enumerate(csv.reader(texts, delimiter=delimiter), 1) if cells]
+    except csv.Error as error:
+        raise VlrfaceError(f"{path}: not a table ({error}). Save it as CSV") from error
+    if not lines:
         raise VlrfaceError(f"{path}: a table needs column names and at least one row")
     return [name.strip() for name in lines[0][1]], lines[1:]
-
-
-def _parquet(path: Path) -> tuple[list[str], list[tuple[int, tuple[Any, ...]]]]:
-    try:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-    except ImportError as error:
-        raise VlrfaceError(f"{path}: Parquet needs pyarrow: pip install 'vlrface[parquet]'") from error
-    try:
-        table = pq.read_table(path)
-        columns = [column.to_pylist() for column in table.columns]
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise VlrfaceError(f"{path}: not a Parquet file ({error})") from error
-    if not columns or not table.num_rows:
-        raise VlrfaceError(f"{path}: a table needs columns and at least one row")
-    return list(table.column_names), list(enumerate(zip(*columns, strict=True), 1))

@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import Final
 
 from vlrface.report.grids import Grid
-from vlrface.report.wording import Unit, interval_text, value_text
+from vlrface.report.wording import SPACE, Unit, interval_text, value_text
 from vlrface.types import Estimate
 
 _STEPS: Final = (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
@@ -112,7 +112,7 @@ def _round_up(end: float) -> float:
 
 
 def _cell(estimate: Estimate, unit: Unit, scale: Scale) -> Cell:
-    value, interval = value_text(estimate, unit), interval_text(estimate, unit)
+    value, interval = value_text(estimate, unit), interval_text(estimate, unit).partition(SPACE)[0]
     if not math.isfinite(estimate.value):
         return Cell(value, interval, None)
     ends = [end if math.isfinite(end) else estimate.value for end in (estimate.low, estimate.high)]

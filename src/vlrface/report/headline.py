@@ -20,7 +20,7 @@ _LEADING: Final[Mapping[str, tuple[str, ...]]] = {
     "survface-id": (r"tpir\d+@fpir=0\.3", r"tpir\d+@fpir=0\.1", r"tpir\d+@fpir=0\.01", r"tpir\d+_area"),
     "survface-verif": ("accuracy", r"tpr@far=0\.1", r"tpr@far=0\.01", "auc"),
     "pairs": ("accuracy", r"tpr@far=0\.01", r"tpr@far=0\.001", "eer"),
-    "scface": (r"rank1@distance=\d+",),
+    "scface": (r"rank1@distance=\d+", r"rank1@reject=0\.3"),
     "cross-resolution": (r"rank1@side=\d+", r"tpr@far=0\.01,side=\d+"),
 }
 

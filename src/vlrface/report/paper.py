@@ -35,6 +35,7 @@ COLUMN_INCHES: Final = 3.3
 """Width of one column of the usual two-column papers."""
 
 _PLOT_INCHES: Final = 2.05
+_LEGEND_LETTERS: Final = 44
 _MUTED: Final = "#555555"
 # From dark to light and back, so that neighbours differ in grey too; strokes and markers differ in any case.
 _COLOURS: Final = ("#000000", "#0072b2", "#d55e00", "#00805c", "#9c4f86", "#4a90c2", "#8a6d00", "#6b6b6b")
@@ -181,7 +182,7 @@ def _line_plate(key: str, curves: Sequence[Curve], about: Subject, facts: Sequen
         return
     named = len(lines) > 1
     columns = _legend_columns([line.name for line in lines])
-    rows = -(-len(lines) // columns) if named else 0
+    rows = _legend_rows([line.name for line in lines], columns) if named else 0
     said = [f"{about.title}.", about.caption, *notes, *facts]
     many = is_many(lines)
 
@@ -189,7 +190,7 @@ def _line_plate(key: str, curves: Sequence[Curve], about: Subject, facts: Sequen
         figure.set_layout_engine("constrained", w_pad=0.02, h_pad=0.02)
         axes = figure.add_subplot()
         draw_lines(axes, lines, about, lambda line: _stroke(line, many=many), words=_plain)
-        axes.set_ylabel(_plain(_wrapped(about.y.name, 44)))
+        axes.set_ylabel(_plain(_wrapped(about.y.name, 34)))
         if named:
             _legend(figure, axes, columns)
 
@@ -211,11 +212,15 @@ def _legend_columns(names: Sequence[str]) -> int:
     return min(len(names), 3 if longest <= 12 else 2 if longest <= 28 else 1) or 1
 
 
+def _legend_rows(names: Sequence[str], columns: int) -> int:
+    return -(-sum(_wrapped(name, _LEGEND_LETTERS).count("\n") + 1 for name in names) // columns)
+
+
 def _legend(figure: Figure, axes: Axes, columns: int) -> None:
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(
         handles,
-        [_wrapped(label, 60) for label in labels],
+        [_wrapped(label, _LEGEND_LETTERS) for label in labels],
         loc="outside lower center",
         ncols=columns,
         handlelength=2.8,
@@ -241,7 +246,7 @@ def _band_plate(grid: Grid, figures: Mapping[str, Estimate], facts: Sequence[str
         return
     names = [grid.columns[column] for column in columns]
     legend = _legend_columns(names)
-    rows = -(-len(columns) // legend) if len(columns) > 1 else 0
+    rows = _legend_rows(names, legend) if len(columns) > 1 else 0
 
     def paint(figure: Figure) -> None:
         figure.set_layout_engine("constrained", w_pad=0.02, h_pad=0.02)
@@ -250,7 +255,7 @@ def _band_plate(grid: Grid, figures: Mapping[str, Estimate], facts: Sequence[str
         if rows:
             _legend(figure, axes, legend)
         else:
-            axes.set_ylabel(_plain(_wrapped(names[0], 44)))
+            axes.set_ylabel(_plain(_wrapped(names[0], 34)))
 
     title = f"{', '.join(names)} {grid.title[:1].lower()}{grid.title[1:]}."
     counts = [

@@ -6,6 +6,7 @@ replaced in the text of the SVG. That is what lets one figure serve a light page
 
 import io
 import re
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -124,7 +125,9 @@ def draw(paint: Callable[[Figure], None], *, ident: str, label: str, width: int,
     Returns:
         An `<svg>` element without fixed size, style sheet, metadata or name spaces.
     """
-    with mpl.rc_context(_STYLE):  # pyright: ignore[reportArgumentType]
+    with mpl.rc_context(_STYLE), warnings.catch_warnings():  # pyright: ignore[reportArgumentType]
+        # The page's own type has what matplotlib's lacks; only the width of such a text is guessed.
+        warnings.filterwarnings("ignore", message=r"Glyph .* missing from")
         figure = Figure(figsize=(width / 72, height / 72), dpi=72)
         paint(figure)
         buffer = io.StringIO()
