@@ -51,8 +51,7 @@ from vlrface.metrics.open_set import (
 )
 from vlrface.metrics.open_set_draws import WeightedSearch, bootstrap_open_set
 from vlrface.metrics.pairs import Pairs
-from vlrface.metrics.rejection import partial_auc
-from vlrface.metrics.rejection_by_measure import judge, judged_edc
+from vlrface.metrics.rejection import judge, judged_edc, partial_auc
 from vlrface.metrics.templates import gallery_templates
 
 T = TypeVar("T")

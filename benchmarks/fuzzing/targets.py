@@ -102,6 +102,8 @@ def _listed(key: str, compressed: bool = False) -> bytes:
 def _hostile_list(key: str, rng: random.Random) -> bytes:
     """A list that MATLAB could have written, with entries that no data set has."""
     names = [rng.choice((*NAMES, *_HOSTILE)) for _ in range(rng.randrange(1, 6))]
+    if rng.random() < 0.02:  # many entries, one of them long: an array has room for the longest in each
+        names = [f"{i}.jpg" for i in range(500)] + ["x" * 100_000]
     ids: list[Any] = [rng.choice((1, 2, 3, -1, 2**40, 0.5, float("nan"), float("inf"))) for _ in names]
     return _mat(rng.random() < 0.5, **{f"{key}_set": _cells(names), f"{key}_ids": np.array(ids)})
 

@@ -171,7 +171,7 @@ def compare(
         with_second: Further runs (seeds) of the second model.
         names: What to call the two; default the names of the files.
         protocol: What the benchmark leaves open.
-        outputs: Where results go; default first-second.BENCHMARK.json and .html beside the first.
+        outputs: Where results go.
         resamples: Of the bootstrap over identities and runs.
         seed: Of the bootstrap.
     """

@@ -52,8 +52,7 @@ class Pairing:
     fold: Int[ndarray, " m"]
 
     def __post_init__(self) -> None:
-        for each in fields(self):  # a `same` of whole numbers would be taken for row numbers
-            _check_column(f"Pairing.{each.name}", getattr(self, each.name), "b" if each.name == "same" else "iu")
+        _check_pairing(vars(self))
         lengths = {len(self.first), len(self.second), len(self.same), len(self.fold)}
         if len(lengths) != 1:
             raise VlrfaceError(f"a pairing has columns of {sorted(lengths)} rows: give all the same length")
@@ -101,8 +100,12 @@ class Faces:
     measures: Mapping[str, Float[ndarray, " n"]] = field(default_factory=dict[str, ndarray])
 
     def __post_init__(self) -> None:
-        self._check_columns()
+        _check_faces(vars(self), self.measures)
         n = len(self.embeddings)
+        columns = {name: getattr(self, name) for name in _COLUMNS}
+        for name, column in [*columns.items(), *self.measures.items()]:
+            if len(column) != n:
+                raise VlrfaceError(f"Faces.{name} has {len(column)} rows, embeddings have {n}")
         if self.pairing is not None and len(self.pairing):
             last = int(max(self.pairing.first.max(), self.pairing.second.max()))
             if last >= n:
@@ -118,16 +121,6 @@ class Faces:
         if len(unique) != n:
             role, name = str(unique[counts > 1][0]).split("\n", 1)
             raise VlrfaceError(f"name {name!r} occurs more than once with role {role!r}")
-
-    def _check_columns(self) -> None:
-        for name, kinds in _COLUMNS.items():
-            _check_column(f"Faces.{name}", getattr(self, name), kinds, 2 if name == "embeddings" else 1)
-        for name, values in self.measures.items():
-            _check_column(f"Faces.measures[{name!r}]", values, "fiu")
-        n = len(self.embeddings)
-        for name, column in [*((name, getattr(self, name)) for name in _COLUMNS), *self.measures.items()]:
-            if len(column) != n:
-                raise VlrfaceError(f"Faces.{name} has {len(column)} rows, embeddings have {n}")
 
     def __len__(self) -> int:
         return len(self.embeddings)
@@ -191,6 +184,8 @@ class Faces:
             values["meta"] = json.loads(str(values["meta"]))
             if not isinstance(values["meta"], dict):
                 raise ValueError("its meta is no JSON object")
+            _check_faces(values, measures)
+            _check_pairing(paired)
             pairing = Pairing(**paired) if paired else None
         except FileNotFoundError as error:
             raise VlrfaceError(f"{path}: no such file. Make one with `vlrface encode CKPT DATA -o {path}`") from error
@@ -216,6 +211,18 @@ _COLUMNS: Final = {
 _MEANT: Final = {"f": "floats", "iu": "whole numbers", "UO": "texts", "b": "truth values", "fiu": "numbers"}
 _PAIRING: Final = "pairing."
 _MEASURE: Final = "measure."
+
+
+def _check_faces(columns: Mapping[str, Any], measures: Mapping[str, ndarray]) -> None:
+    for name, kinds in _COLUMNS.items():
+        _check_column(f"Faces.{name}", columns[name], kinds, 2 if name == "embeddings" else 1)
+    for name, values in measures.items():
+        _check_column(f"Faces.measures[{name!r}]", values, "fiu")
+
+
+def _check_pairing(columns: Mapping[str, ndarray]) -> None:
+    for name, column in columns.items():  # a `same` of whole numbers would be taken for row numbers
+        _check_column(f"Pairing.{name}", column, "b" if name == "same" else "iu")
 
 
 def _check_column(name: str, column: ndarray, kinds: str, axes: int = 1) -> None:

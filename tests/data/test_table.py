@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from vlrface.data import table
+from vlrface.data import lines, table
 from vlrface.data.manifest import Manifest
 from vlrface.data.table import read_table
 from vlrface.types import VlrfaceError
@@ -166,6 +166,9 @@ def test_bounds(tabled: Tabled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         tabled("source\na\nb\nc\n")
     with pytest.raises(VlrfaceError, match=r"3 rows, .* are more than 2 or"):
         read_table(parquet(tmp_path, {"source": ["a", "b", "c"]}))
+    monkeypatch.setattr(lines, "_MAX_ARRAY_BYTES", 20)
+    with pytest.raises(VlrfaceError, match="line 3: 2 entries of up to 3 characters need more than 20 bytes"):
+        tabled("source\na\nbcd\n")
     monkeypatch.setattr(table, "_MAX_BYTES", 10)
     with pytest.raises(VlrfaceError, match="13 bytes are more than 10"):
         tabled("source\na\nb\nc\n")

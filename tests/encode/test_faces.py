@@ -10,7 +10,7 @@ from PIL import Image
 from vlrface.data.cache import cached_crops, crops_in_memory
 from vlrface.data.manifest import Manifest
 from vlrface.encode import SHRINK_SIDE, Encoder, encode, encode_crops
-from vlrface.encode.faces import _shrunk
+from vlrface.encode.faces import shrunk
 from vlrface.images.resize import resize
 from vlrface.models.recognizer import Recognizer
 from vlrface.types import VlrfaceError
@@ -92,11 +92,11 @@ def test_cached_crops_are_shrunk_alike(tmp_path, shows):
 @settings(max_examples=60, deadline=None)
 def test_a_shrunk_picture_has_the_side_and_nearly_the_aspect(height, width, side):
     picture = np.zeros((height, width, 3), np.uint8)
-    small = _shrunk(picture, float(side))
+    small = shrunk(picture, float(side))
     shorter, factor = min(height, width), min(1.0, side / min(height, width))
     assert min(small.shape[:2]) == min(shorter, side)
     assert all(abs(new - factor * old) <= 0.5 for new, old in zip(small.shape, (height, width), strict=False))
-    assert _shrunk(picture, float("nan")) is picture
+    assert shrunk(picture, float("nan")) is picture
 
 
 @pytest.mark.parametrize("side", [0.0, -3.0, 7.5, np.inf])

@@ -8,7 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vlrface.evaluate import Comparison, CrossResolution, PairVerification, SCface, TinyFace, compare, evaluate
+from vlrface.evaluate import (
+    Comparison,
+    CrossResolution,
+    PairVerification,
+    RejectionByMeasure,
+    SCface,
+    TinyFace,
+    compare,
+    evaluate,
+)
 from vlrface.evaluate.compare import over_runs
 from vlrface.evaluate.comparison import Compared
 from vlrface.evaluate.matching import matched, with_rows
@@ -251,6 +260,17 @@ def test_what_one_model_lacks_is_left_out_and_named(good):
     assert set(result.curves) == {"cmc", "roc"}
 
 
+def test_gains_over_different_measures_are_left_out(good, bad):
+    measures = {"size": good[0].sizes.astype(np.float64)}
+    with_index, other = (dataclasses.replace(each[0], measures=measures) for each in (good, bad))
+    without = dataclasses.replace(other, recognizability=np.full(len(other), np.nan, np.float32))
+    gain, protocol = "pauc_gain@fmr=0.1,measure=size", RejectionByMeasure(fmrs=(0.1,))
+    assert gain in compare([with_index], [other], protocol, resamples=5).figures
+    found = compare([with_index], [without], protocol, resamples=5)
+    assert gain not in found.figures
+    assert f"{gain}: the gain of each model is over another measure" in found.context["left_out"]
+
+
 def test_refuses_nothing_to_compare(good):
     with pytest.raises(VlrfaceError, match="not 1 and 0 files"):
         compare(good[:1], [], TinyFace())
@@ -322,6 +342,8 @@ def test_sentences():
     assert "at FMR 1 %, mode images, measure my far=x, v2 [" in said(
         Estimate(0.1, 0.0, 0.2), "pauc@fmr=0.01,mode=images,measure=my far=x, v2"
     )
+    for less in ("rank1_loss@side=7", "tpr_loss@far=0.01,side=7", "fpir@fpir=0.1,size=16-20", "eer"):
+        assert said(Estimate(0.1, 0.05, 0.2), less).startswith("full is 10.0 points worse than plain in ")
     assert " in AdaFace 2 at side 7 [" in said(Estimate(0.1, 0.0, 0.2), "AdaFace_2@side=7")
     assert said(Estimate(0.01), "accuracy") == (
         "full is 1.0 points better than plain in accuracy; no interval can be given"

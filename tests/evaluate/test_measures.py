@@ -17,6 +17,7 @@ from vlrface.evaluate.tinyface import TinyFace
 from vlrface.metrics.identification import closed_set_ranks
 from vlrface.metrics.pairs import genuine_impostor, listed_pairs
 from vlrface.metrics.rejection import edc, partial_auc, rank1_after_reject
+from vlrface.metrics.rejection_recomputed import last_ratios, recomputed_edc, sort_pairs
 from vlrface.metrics.verification import tpr_at_far
 from vlrface.quality.embeddings import norms
 from vlrface.types import Faces, Pairing, VlrfaceError
@@ -93,7 +94,8 @@ def test_recomputed_areas_are_those_of_published_tables(faces, report, pairs, mo
     *drawn, _, _ = report.curves[f"edc@fmr=0.1{suffix}"]
     exact = dataclasses.replace(pairs, genuine=pairs.genuine.astype(float), impostor=pairs.impostor.astype(float))
     for curve, (name, quality) in zip(drawn, qualities(faces).items(), strict=True):
-        alone = edc(exact, quality, 0.1, mode=mode, recompute_threshold=True)
+        ordered = sort_pairs(exact)
+        alone = recomputed_edc(ordered, last_ratios(ordered, quality, mode=mode), 0.1, mode=mode)
         np.testing.assert_allclose(curve.y, alone.fnmr)
         figure = f"pauc@fmr=0.1{suffix},measure={name}"
         if len(alone.fnmr) < 20:

@@ -205,11 +205,13 @@ def test_few_pairs():
         "accuracy: 1 pairs of a kind cannot make 10 folds: at least one of each kind is needed"
         in (report.context["left_out"])
     )
-    genuine = evaluate(only(faces, np.array([0])), PairVerification(), resamples=10)
-    assert genuine.figures == {}
-    assert "accuracy: no impostor pair of two encoded faces" in genuine.context["left_out"]
-    with pytest.raises(VlrfaceError, match="none of the 1 listed pairs is genuine"):
-        evaluate(only(faces, np.array([19])), PairVerification())
+    lost = np.where(np.arange(len(faces)) == single.pairing.second[1], "damaged", "")
+    unseen = evaluate(dataclasses.replace(single, failures=lost), PairVerification(), resamples=10)
+    assert unseen.figures == {}
+    assert "accuracy: no impostor pair of two encoded faces" in unseen.context["left_out"]
+    for row, kind in ((19, "genuine"), (0, "an impostor pair")):
+        with pytest.raises(VlrfaceError, match=f"none of the 1 listed pairs is {kind}"):
+            evaluate(only(faces, np.array([row])), PairVerification())
     for nothing in (dataclasses.replace(faces, pairing=None), only(faces, np.zeros(0, int))):
         with pytest.raises(VlrfaceError, match="needs faces with listed pairs"):
             evaluate(nothing, PairVerification())

@@ -7,7 +7,7 @@ import typing
 import cv2
 import numpy as np
 import pytest
-from tests.evaluate.made import pair_list, tinyface
+from tests.evaluate.made import cross_resolution, pair_list, tinyface
 
 from vlrface.data.check import KINDS
 from vlrface.experiment.benchmark import evaluate_benchmark
@@ -108,6 +108,32 @@ def test_cross_resolution_shrinks_the_probes(model, identities, tmp_path):
     faces = Faces.load(tmp_path / "f.npz")
     assert set(faces.sizes[faces.roles == "side7"]) == {7}
     assert "rank1@side=14" in report.figures
+
+
+def summary(faces, benchmark, tmp_path, capsys):
+    faces.save(tmp_path / "f.npz")
+    evaluate_benchmark(tmp_path / "f.npz", benchmark, None, resamples=5, outputs=Outputs(json=tmp_path / "f.json"))
+    return capsys.readouterr().out
+
+
+def test_the_summary_shows_what_a_benchmark_is_about(tmp_path, capsys):
+    for benchmark, faces, wanted in (
+        ("tinyface", tinyface(), "rank1 "),
+        ("cross-resolution", cross_resolution(), "rank1@side=7 "),
+        ("rejection", tinyface(), "normalised_pauc@fmr=0.01,measure=recognizability"),
+        ("pairs", pair_list(), "accuracy"),
+    ):
+        assert wanted in summary(faces, benchmark, tmp_path, capsys)
+    assert "no interval" in summary(tinyface(people=1), "tinyface", tmp_path, capsys)
+    few = summary(pair_list(), "rejection", tmp_path, capsys)  # 60 impostor pairs decide no rate
+    assert "not computed: error versus reject at FMR 0.01" in few
+
+
+def test_faces_without_a_row_are_refused(tmp_path):
+    faces = tinyface()
+    faces.rows(np.zeros(0, np.int64)).save(tmp_path / "none.npz")
+    with pytest.raises(VlrfaceError, match="needs faces with the roles probe, gallery, distractor"):
+        evaluate_benchmark(tmp_path / "none.npz", "tinyface", None)
 
 
 def test_compare_writes_sentences_numbers_and_a_page(tmp_path, capsys):

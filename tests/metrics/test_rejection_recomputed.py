@@ -1,4 +1,4 @@
-"""Thresholds recomputed at each ratio: CR-FIQA's numbers, those of `rejection`, and copies of people."""
+"""Thresholds recomputed at each ratio: CR-FIQA's numbers, a loop that tries every score, and copies of people."""
 
 import json
 from pathlib import Path
@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rejection_pairs import random_pairs
+from rejection_pairs import random_pairs, recomputed_alone
 
 from vlrface.metrics.pairs import Pairs
-from vlrface.metrics.rejection import edc, partial_auc
+from vlrface.metrics.rejection import partial_auc
 from vlrface.metrics.rejection_recomputed import (
     RATIOS,
     last_ratios,
@@ -31,6 +31,7 @@ def test_the_curve_is_cr_fiqas(fmr):
     quality = np.array(GOLDEN["quality"])
     ordered = sort_pairs(Pairs(score[same], faces[same], score[~same], faces[~same], np.arange(len(quality))))
     curve = recomputed_edc(ordered, last_ratios(ordered, quality), float(fmr))
+    np.testing.assert_allclose(curve.rejected, np.arange(20) * 0.05)
     np.testing.assert_allclose(curve.fnmr, GOLDEN["fnmr"][fmr], atol=1e-12)
     assert partial_auc(curve, 0.95) == pytest.approx(GOLDEN["auc"][fmr], abs=1e-12)
 
@@ -41,13 +42,26 @@ def test_the_curve_is_cr_fiqas(fmr):
     st.sampled_from(["pairs", "images"]),
     st.sampled_from([3, 10**9]),
 )
-def test_each_measure_has_the_curve_that_it_has_alone(seed, fmr, mode, levels):
+def test_every_score_tried_at_every_ratio_gives_the_curve(seed, fmr, mode, levels):
     pairs, quality = random_pairs(seed, levels=levels)
-    alone = edc(pairs, quality, fmr, mode=mode, recompute_threshold=True, allow_few_impostors=True)
+    fnmr, threshold = recomputed_alone(pairs, quality, fmr, mode)
     ordered = sort_pairs(pairs)
     here = recomputed_edc(ordered, last_ratios(ordered, quality, mode=mode), fmr, mode=mode)
-    for part in ("rejected", "fnmr", "threshold", "mode", "recomputed", "genuine", "impostors", "accepted_impostors"):
-        np.testing.assert_array_equal(getattr(here, part), getattr(alone, part))
+    np.testing.assert_array_equal(here.fnmr, fnmr)
+    assert here.rejected.tolist() == RATIOS[: len(fnmr)].tolist()
+    assert here.threshold == np.nextafter(threshold, np.inf)
+    assert here.accepted_impostors == (pairs.impostor > threshold).sum() == (pairs.impostor >= here.threshold).sum()
+    assert (here.mode, here.recomputed, here.genuine, here.impostors) == (mode, True, 60, 300)
+
+
+def test_of_two_thresholds_as_near_the_lower_is_taken():
+    faces = np.zeros((4, 2), np.int64)
+    genuine = np.array([0.35, 0.45, 0.55, 0.65])
+    ordered = sort_pairs(Pairs(genuine, faces, np.array([0.1, 0.2, 0.3, 0.4]), faces, np.zeros(1, np.int64)))
+    curve = recomputed_edc(ordered, last_ratios(ordered, np.ones(1)), 0.375)
+    assert curve.threshold == np.nextafter(0.3, 1)  # rates 0.25 (from 0.35 on) and 0.5 (from 0.3 on) are as near
+    assert curve.fnmr[0] == 0
+    assert curve.accepted_impostors == 1
 
 
 def test_float32_scores_and_long_lists_of_equal_scores_too():
@@ -61,10 +75,10 @@ def test_float32_scores_and_long_lists_of_equal_scores_too():
     )
     quality, ordered = rng.normal(size=200), sort_pairs(pairs)
     for fmr in (0.0001, 0.01, 0.4):
-        alone = edc(exact, quality, fmr, recompute_threshold=True, allow_few_impostors=True)
+        fnmr, threshold = recomputed_alone(exact, quality, fmr)
         here = recomputed_edc(ordered, last_ratios(ordered, quality), fmr)
-        np.testing.assert_array_equal(here.fnmr, alone.fnmr)
-        assert here.threshold == alone.threshold
+        np.testing.assert_array_equal(here.fnmr, fnmr)
+        assert here.threshold == np.nextafter(threshold, np.inf)
 
 
 @pytest.mark.parametrize("mode", ["pairs", "images"])

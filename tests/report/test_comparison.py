@@ -163,7 +163,7 @@ def test_a_forest_of_long_names_equal_values_and_no_interval() -> None:
         "word " * 60: compared(0.0, 0.0),
         "x" * 200: compared(0.0, 0.0, 0.0, 0.0),
         "$a_b$": compared(1e9, 0.0),
-        "東京": compared(1, 0),
+        "東京": compared(1.0, 0.0),
     }
     (forest,) = forests(comparison(figures, names=("$A$" * 30, made.NASTY)))
     drawing = forest_figure(forest, ident="f")

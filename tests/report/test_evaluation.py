@@ -8,7 +8,6 @@ import pytest
 from vlrface.report.grids import grids
 from vlrface.report.headline import leading, summary
 from vlrface.report.names import count_name, meaning
-from vlrface.report.page import render_report
 from vlrface.report.subjects import subject
 from vlrface.report.wording import humanised
 from vlrface.types import Report
@@ -95,7 +94,7 @@ def test_no_figure_is_lost_between_list_and_tables(report: Report) -> None:
 
 
 def test_the_page_shows_no_raw_key(report: Report) -> None:
-    text = render_report(report)
+    text = evaluated.page(report.benchmark)
     page = made.Page(text)
     words = " ".join(page.words)
     spoken = html.unescape(" ".join(re.findall(r'(?:aria-label|title|alt)="([^"]*)"', text)))
@@ -165,13 +164,13 @@ def test_the_cards_of_rejection_are_the_best_measures() -> None:
         if re.fullmatch(r"normalised_pauc@fmr=0.01,measure=.*", name)
     }
     assert names == sorted(areas, key=areas.__getitem__)[:4]
-    cards = re.findall(r'<li class="card">.*?</li>', render_report(report), re.DOTALL)
+    cards = re.findall(r'<li class="card">.*?</li>', evaluated.page("rejection"), re.DOTALL)
     assert len(cards) == 4
     assert "Relative area" not in cards[0].split("<strong>")[0], "the heading is the measure"
 
 
 def test_twelve_measures_are_told_apart_and_large() -> None:
-    text = render_report(evaluated.report("rejection"))
+    text = evaluated.page("rejection")
     legends = re.findall(r'<ul class="legend">.*?</ul>', text, re.DOTALL)
     assert text.count('<figure class="panel beside">') == 9
     for legend in legends:
@@ -181,13 +180,13 @@ def test_twelve_measures_are_told_apart_and_large() -> None:
 
 
 def test_a_measure_keeps_its_stroke_from_one_figure_to_the_next() -> None:
-    text = render_report(evaluated.report("rejection"))
+    text = evaluated.page("rejection")
     keys = re.findall(r'style="color: ([^"]*)">(.*?)</svg>ERS</li>', text)
     assert len(keys) == 9
     assert len(set(keys)) == 1
 
 
 def test_figures_that_could_not_be_computed_are_listed_in_words() -> None:
-    text = render_report(evaluated.report("tinyface"))
+    text = evaluated.page("tinyface")
     assert "Not computed" in text
     assert "error versus reject at FMR 0.001" in text

@@ -39,16 +39,16 @@ def test_a_figure_is_one_column_wide_with_its_type_inside() -> None:
 
 
 def test_captions_name_counts_seed_crops_and_matcher(tmp_path: Path) -> None:
-    for report in (evaluated.report("scface"), evaluated.comparison("scface")):
+    for report in (evaluated.report("cross-resolution"), evaluated.comparison("cross-resolution")):
         texts = [path.read_text("utf-8") for path in write_figures(report, tmp_path) if path.suffix == ".txt"]
         assert texts
         for text in texts:
-            for words in ("240 probes", "seed 0", "30 resamples", "Crops: ", "as given", "Matcher: ", "run_1"):
+            for words in ("80 probes", "seed 0", "30 resamples", "Crops: ", "as given", "Matcher: ", "run_1"):
                 assert words in text, words
             assert len(text.splitlines()) == 1
 
 
-@pytest.mark.parametrize("benchmark", ["survface-id", "scface"])
+@pytest.mark.parametrize("benchmark", ["survface-id"])
 def test_every_set_of_curves_and_bands_has_its_files(benchmark: str, tmp_path: Path) -> None:
     report = evaluated.report(benchmark)
     paths = write_figures(report, tmp_path)

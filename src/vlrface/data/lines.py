@@ -55,10 +55,23 @@ def text_array(texts: Sequence[str], where: str) -> ndarray:
     Raises:
         VlrfaceError: it would need more.
     """
-    longest = max(map(len, texts), default=0)
-    if 4 * longest * len(texts) > _MAX_ARRAY_BYTES:
+    check_room(len(texts), max(map(len, texts), default=0), where)
+    return np.array(texts, np.str_)
+
+
+def check_room(entries: int, longest: int, where: str) -> None:
+    """Check that an array of str would stay within 2 GiB.
+
+    Args:
+        entries: of the array.
+        longest: characters of the longest entry.
+        where: the list, for messages.
+
+    Raises:
+        VlrfaceError: it would need more.
+    """
+    if 4 * longest * entries > _MAX_ARRAY_BYTES:
         raise VlrfaceError(
-            f"{where}: {len(texts):,} entries of up to {longest:,} characters need more than "
+            f"{where}: {entries:,} entries of up to {longest:,} characters need more than "
             f"{_MAX_ARRAY_BYTES:,} bytes. Shorten the longest, or cut the list"
         )
-    return np.array(texts, np.str_)

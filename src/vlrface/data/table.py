@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Int
 from numpy import ndarray
 
-from vlrface.data.lines import text_array, text_lines
+from vlrface.data.lines import check_room, text_array, text_lines
 from vlrface.data.listed import path_inside
 from vlrface.data.manifest import Manifest
 from vlrface.data.packed import PackedFile
@@ -99,6 +99,7 @@ class _Gathered:
         names = [title.strip().lower() for title in titles]
         self.place = _places(path, titles, names)
         self.sources: list[str] = []
+        self._longest = 0
         self._codes = {name: _Codes() for name in (_IDENTITY, _SPLIT) if name in self.place}
         # A column is given up at the first value that is no number.
         self._numbers = {
@@ -111,7 +112,11 @@ class _Gathered:
         """A row of texts, one per title."""
         if len(self.sources) == _MAX_ROWS:
             raise VlrfaceError(f"{where}: more than {_MAX_ROWS:,} rows. Cut the table")
-        self.sources.append(path_inside(values[self.place["source"]], where))
+        source = values[self.place["source"]]
+        # As they come: a Parquet file can hold a long text a million times in a few bytes.
+        self._longest = max(self._longest, len(source))
+        check_room(len(self.sources) + 1, self._longest, where)
+        self.sources.append(path_inside(source, where))
         for name, codes in self._codes.items():
             codes.add(values[self.place[name]].strip())
         for title, (at, numbers) in list(self._numbers.items()):

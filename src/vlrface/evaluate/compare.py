@@ -68,7 +68,7 @@ def compare(
     if not first or not second:
         raise VlrfaceError(f"a comparison needs faces of two models, not {len(first)} and {len(second)} files")
     if names[0] == names[1]:
-        raise VlrfaceError(f"both models are called {names[0]!r}: give two names")
+        raise VlrfaceError(f"both models are called {names[0]!r}: give two names (--names A B)")
     labels = [*_labels(names[0], len(first)), *_labels(names[1], len(second))]
     same = matched(dict(zip(labels, [*first, *second], strict=True)))
     found = [_measured(faces, protocol, seed, resamples) for faces in same.faces]
@@ -114,6 +114,8 @@ def _compared(
             left_out.append(f"{name}: each model has its own index")
         elif lacking:
             left_out.append(f"{name}: not measured for {', '.join(lacking)}")
+        elif name.startswith("pauc_gain@") and len({_reference(run, name) for run in runs}) > 1:
+            left_out.append(f"{name}: the gain of each model is over another measure")
         elif len({(len(run.figures[name].samples), run.figures[name].people) for run in runs}) > 1:
             left_out.append(f"{name}: measured on other people in each file")
         else:
@@ -121,6 +123,11 @@ def _compared(
                 *(over_runs([run.figures[name] for run in side], pick) for side, pick in zip(sides, picks, strict=True))
             )
     return figures, left_out
+
+
+def _reference(run: Findings, gain: str) -> bool:
+    """Whether a gain of `RejectionByMeasure` is over the index of recognizability, which not every model has."""
+    return f"{gain.replace('pauc_gain', 'pauc').partition(',measure=')[0]},measure=recognizability" in run.figures
 
 
 def over_runs(runs: Sequence[Sampled], picks: Int[ndarray, "r n"]) -> Sampled:

@@ -160,11 +160,15 @@ _LABELS: Final = (
     (r"mAP", "mean average precision", False, True),
     (r"tpir(\d+)", r"TPIR\1", False, True),
     (r"tpir(\d+)_area", r"the area under TPIR\1 over FPIR", False, True),
+    (r"rank(\d+)_loss", r"the loss of rank-\1", True, True),
+    (r"tpr_loss", "the loss of TPR", True, True),
     (r"tpr", "TPR", False, True),
+    (r"fpir", "FPIR", True, True),
     (r"auc", "the area under the ROC", False, True),
     (r"eer", "equal error rate", True, True),
     (r"fnmr", "FNMR", True, True),
     (r"pauc", "area under error versus reject", True, False),
+    (r"pauc_gain", "area saved beside the reference", False, False),
     (r"normalised_pauc", "relative area under error versus reject", True, False),
 )
 

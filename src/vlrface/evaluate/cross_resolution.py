@@ -14,7 +14,7 @@ from vlrface.metrics.identification import closed_set_ranks
 from vlrface.metrics.intervals import Interval, Sampled, bootstrap_means
 from vlrface.metrics.pairs import genuine_impostor
 from vlrface.metrics.resampled import resample_pairs
-from vlrface.metrics.verification import accepted_at_far, tpr_at_far
+from vlrface.metrics.verification import tpr_at_far
 from vlrface.types import Faces, VlrfaceError
 
 FAR: Final = 0.01
@@ -120,8 +120,6 @@ def _tpr(found: Findings, probes: Faces, gallery: Faces, side: int) -> Sampled |
     found.counts["genuine_pairs"] = len(pairs.genuine)
     found.counts[f"accepted_impostors@far={FAR:g},side={side}"] = point.accepted_impostors
     found.counts[f"impostor_pairs@side={side}"] = len(pairs.impostor)
-    if accepted_at_far(FAR, len(pairs.impostor)) == 0:
-        found.left_out.append(f"tpr@far={FAR:g},side={side}: rests on no impostor pair of {len(pairs.impostor)}")
     drawn = resample_pairs(pairs, fars=(FAR,), resamples=found.resamples, seed=found.seed)
     return drawn.sampled(np.array([point.tpr]), drawn.tpr_at(np.array([FAR])))
 

@@ -4,14 +4,13 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Int
 from numpy import ndarray
 
 from vlrface.evaluate.findings import embeddings_of
 from vlrface.evaluate.matching import with_rows
-from vlrface.metrics.cosine import unit_rows
-from vlrface.metrics.pairs import Pairs, genuine_impostor, listed_pairs
-from vlrface.types import UNRECOGNIZABLE_ROLE, Faces, VlrfaceError
+from vlrface.metrics.pairs import Pairs, genuine_impostor, listed_pairs, listed_scores
+from vlrface.types import UNRECOGNIZABLE_ROLE, Faces, Pairing, VlrfaceError
 
 MOST_PAIRS: Final = 20_000_000
 """Above this, impostor pairs are those of a drawn part of the probes: 20 M pairs hold 240 MB."""
@@ -19,7 +18,6 @@ MOST_PAIRS: Final = 20_000_000
 GALLERY: Final = "gallery"
 _NO_PROBES: Final = (GALLERY, "distractor", "unmated_probe", UNRECOGNIZABLE_ROLE)
 _SEED: Final = 0
-_CHUNK: Final = 8192
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +98,9 @@ def _probe_gallery(faces: Faces, probes: Int[ndarray, " p"], gallery: Int[ndarra
         # Numbers of the drawn probes become those of all probes, with the gallery after them.
         number = np.concatenate([drawn, len(probes) + np.arange(len(gallery))]).astype(np.int32)
         genuine_faces = _genuine_faces(people[probes], people[gallery])
-        genuine = _scores(embeddings, rows[genuine_faces])
+        first, second = genuine_faces.T
+        everybody = Pairing(first, second, np.ones(len(first), bool), np.full(len(first), -1))
+        genuine = listed_scores(embeddings[rows], everybody)
         pairs = Pairs(
             genuine, genuine_faces, pairs.impostor, number[pairs.impostor_faces], people[rows], pairs.failed_impostors
         )
@@ -116,17 +116,3 @@ def _genuine_faces(probes: Int[ndarray, " p"], gallery: Int[ndarray, " g"]) -> I
     # Counting from 0 within each probe, then from its first mate.
     place = np.arange(len(probe)) - np.repeat(np.cumsum(mates) - mates, mates) + np.repeat(first, mates)
     return np.column_stack([probe, len(probes) + order[place]]).astype(np.int32)
-
-
-def _scores(embeddings: Float[ndarray, "n d"], rows: Int[ndarray, "m 2"]) -> Float[ndarray, " m"]:
-    """Cosine of pairs of rows, float32; -inf where one was not encoded."""
-    unit = unit_rows(embeddings)
-    place = np.full(len(embeddings), -1, np.int64)
-    place[unit.rows] = np.arange(len(unit.rows))
-    scores = np.full(len(rows), -np.inf, np.float32)
-    scored = np.flatnonzero((place[rows] >= 0).all(axis=1))
-    for start in range(0, len(scored), _CHUNK):
-        part = scored[start : start + _CHUNK]
-        first, second = (unit.unit[place[rows[part, side]]] for side in (0, 1))
-        scores[part] = np.einsum("md,md->m", first, second)
-    return scores

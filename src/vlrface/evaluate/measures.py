@@ -19,19 +19,16 @@ from vlrface.metrics.intervals import Sampled, people_of, person_weights
 from vlrface.metrics.rejection import (
     EDC,
     FEWEST_IMPOSTORS,
+    JudgedPairs,
     RejectMode,
+    judge,
+    judged_edc,
     oracle_line,
     partial_auc,
     random_line,
     resampled_rank1,
 )
-from vlrface.metrics.rejection_by_measure import (
-    JudgedPairs,
-    judge,
-    judged_edc,
-    resampled_hits,
-    resampled_judged_edc,
-)
+from vlrface.metrics.rejection_by_measure import resampled_hits, resampled_judged_edc
 from vlrface.metrics.rejection_recomputed import sort_pairs
 from vlrface.metrics.resampled import PairResamples, resample_pairs
 from vlrface.metrics.verification import accepted_at_far

@@ -55,14 +55,15 @@ class PairVerification(BenchmarkProtocol):
         """Measure the listed pairs.
 
         Raises:
-            VlrfaceError: no pairs are listed, they have no genuine one, a genuine pair has faces of two people, or only
-                some pairs have a fold.
+            VlrfaceError: no pairs are listed, or none of one kind, a genuine pair has faces of two people, or only some
+                pairs have a fold.
         """
         test = _in_pairs(faces, self.name)
         embeddings, pairing = embeddings_of(test), _pairing_of(test, self.name)
         pairs = listed_pairs(embeddings, test.identities, pairing)
-        if not len(pairs.genuine):
-            raise VlrfaceError(f"the {self.name} protocol: none of the {len(pairing)} listed pairs is genuine")
+        for kind, some in (("genuine", pairing.same.any()), ("an impostor pair", not pairing.same.all())):
+            if not some:
+                raise VlrfaceError(f"the {self.name} protocol: none of the {len(pairing)} listed pairs is {kind}")
         found.counts.update(
             faces=len(test),
             face_failures=int(np.count_nonzero(~test.encoded)),

@@ -34,7 +34,8 @@ class SCface(BenchmarkProtocol):
 
     Figures: "rank1@distance=K", "rank5@…", "rank10@…"; "rank1", "rank5", "rank10": mean over the three distances; over
     the probes of all distances "rank1@size=A-B" and "rank1@recognizability=Kof5" (see `bands`); with recognizability
-    "rank1@reject=R", "rank1_gain@reject=R" (all probes, the least recognizable refused), "recognizability@distance=K"
+    "rank1@reject=R" (all probes together, the least recognizable refused), "rank1_gain@reject=R" (minus the same
+    without reject, which is "rank1" only if each distance has as many probes), "recognizability@distance=K"
     (mean index), "recognizability@size=A-B", "spearman_recognizability_size". Curves: "cmc" (one line per distance),
     "rank1_reject", "recognizability_by_size". Counts of verdicts appear where `faces.meta["calibration"]` is there.
 

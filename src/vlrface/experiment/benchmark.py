@@ -4,12 +4,15 @@ Saved faces need neither torch nor pictures: what needs them is imported only wh
 """
 
 import os
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from vlrface import __version__
 from vlrface.data.manifest import Benchmark
@@ -32,9 +35,9 @@ _LAYOUTS: dict[BenchmarkName, Layout] = {
     "cross-resolution": "cross-resolution",
 }
 _FIRST = (
-    "rank1", "rank5", "rank20", "mAP", "rank1@distance=1", "rank1@distance=2", "rank1@distance=3", "tpir20@fpir=0.3",
-    "tpir20@fpir=0.2", "tpir20@fpir=0.1", "tpir20@fpir=0.01", "tpir20_area", "tpr@far=0.1", "tpr@far=0.01", "accuracy",
-    "auc", "eer", "rank1@reject=0.3",
+    r"rank(1|5|20)", r"mAP", r"rank1@(distance|side)=\d+", r"tpir20@fpir=[^,]+", r"tpir20_area",
+    r"tpr@far=0\.(1|01)(,side=\d+)?", r"accuracy", r"auc", r"eer", r"rank1@reject=0\.3",
+    r"normalised_pauc@fmr=[^,]+,measure=.*",
 )  # fmt: skip
 
 
@@ -79,7 +82,9 @@ def evaluate_benchmark(
         layout = _LAYOUTS.get(name, layout) if layout == "auto" and list_file is None else layout
         benchmark = read_layout(data, layout, list_file, allow_missing=allow_missing)
         _say_counts(benchmark)
-    faces = saved or _encoded(model, benchmark, data, flip=flip, batch_size=batch_size, progress=progress)
+    faces = saved  # not "or": faces without a row are false
+    if faces is None:
+        faces = _encoded(model, benchmark, data, flip=flip, batch_size=batch_size, progress=progress)
     faces = add_measures(faces, measures, benchmark, model, progress=progress)
     if faces_path is not None:
         faces.save(faces_path)
@@ -149,11 +154,13 @@ def _say_counts(benchmark: Benchmark) -> None:
 
 
 def summarise(report: Report) -> None:
-    """Print the figures that a person looks for first; those of a comparison of measures where there are no others."""
-    names = [name for name in _FIRST if name in report.figures]
-    for name in names or [name for name in report.figures if name.startswith("normalised_pauc") and "," in name][:20]:
-        value = report.figures[name]
-        if name.startswith("normalised"):
-            print(f"{name:<52} {value.value:6.3f}   [{value.low:.3f}, {value.high:.3f}]")
-        else:
-            print(f"{name:<18} {100 * value.value:5.1f} %   [{100 * value.low:.1f}, {100 * value.high:.1f}]")
+    """Print the figures that a person looks for first; where there are none, why."""
+    names = [name for pattern in _FIRST for name in report.figures if re.fullmatch(pattern, name)]
+    width = max((len(name) for name in names), default=0)
+    for name in names:
+        found = report.figures[name]
+        scale, digits, unit = (1, 3, "") if name.startswith("normalised") else (100, 1, " %")
+        value, low, high = (f"{scale * each:.{digits}f}" for each in (found.value, found.low, found.high))
+        print(f"{name:<{width}} {value:>6}{unit}   {'no interval' if np.isnan(found.low) else f'[{low}, {high}]'}")
+    for reason in () if names else report.context["left_out"]:
+        print(f"not computed: {reason}")

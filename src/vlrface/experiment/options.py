@@ -68,8 +68,9 @@ class Outputs:
     """Where results go. Each file is written whole or not at all.
 
     Attributes:
-        json: File for the numbers; default BENCHMARK.json beside the source.
-        report: File for the page; default BENCHMARK.html beside the source.
+        json: File for the numbers; default beside the source: BENCHMARK.json of a checkpoint, FILE.BENCHMARK.json of an
+            .onnx or a Faces file, FIRST-SECOND.BENCHMARK.json of a comparison.
+        report: File for the page; default as for the numbers, with .html.
         figures: Folder for every curve as SVG and PDF, fit for a paper.
         tables: Folder for the figures as LaTeX and Markdown tables.
     """

@@ -23,7 +23,7 @@ from numpy import ndarray
 
 from vlrface.metrics.cosine import UnitRows, check_same_width, copied_rows, unit_rows
 from vlrface.metrics.templates import Templates
-from vlrface.metrics.verification import accepted_at_far
+from vlrface.metrics.verification import accepted_at_far, just_above
 from vlrface.types import VlrfaceError
 
 _BLOCK_BYTES = 32 * 2**20
@@ -277,11 +277,6 @@ def comparable_scores(search: OpenSetSearch, rank: int) -> ComparableScores:
         raise VlrfaceError(f"none of {len(search.best)} unmated probes was encoded: FPIR is a share of nothing")
     dtype = np.result_type(search.mate_score, best)  # "just above" must mean the same for both
     return ComparableScores(search.mate_score[search.found(rank)].astype(dtype), best.astype(dtype))
-
-
-def just_above(scores: Float[ndarray, " n"]) -> Float[ndarray, " n"]:
-    """The next larger number of the same precision."""
-    return np.nextafter(scores, np.array(np.inf, scores.dtype))
 
 
 def _points(

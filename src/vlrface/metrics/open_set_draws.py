@@ -15,8 +15,8 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
 from vlrface.metrics.intervals import Sampled, people_of, person_weights
-from vlrface.metrics.open_set import OpenSetSearch, comparable_scores, just_above
-from vlrface.metrics.verification import accepted_at_far
+from vlrface.metrics.open_set import OpenSetSearch, comparable_scores
+from vlrface.metrics.verification import accepted_at_far, just_above
 from vlrface.types import VlrfaceError
 
 _STRANGERS = 1  # second word of the seed of their draw, so that it is not that of the known people

@@ -14,7 +14,7 @@ from numpy import ndarray
 
 from vlrface.metrics.pairs import Pairs
 from vlrface.metrics.resampled import PairResamples
-from vlrface.metrics.verification import accepted_at_far, check_scores, tpr_at_far
+from vlrface.metrics.verification import OperatingPoint, accepted_at_far, check_scores, tpr_at_far
 from vlrface.types import VlrfaceError
 
 RejectMode = Literal["pairs", "images"]
@@ -22,7 +22,6 @@ RejectMode = Literal["pairs", "images"]
 FEWEST_IMPOSTORS = 10
 """An operating point that rests on fewer accepted impostor pairs is refused unless asked for."""
 
-_RATIOS = np.arange(0, 0.98, 0.05)
 _DRAWN = np.linspace(0, 1, 1001)
 
 
@@ -64,59 +63,91 @@ def edc(
     fmr: float,
     *,
     mode: RejectMode = "pairs",
-    recompute_threshold: bool = False,
     allow_few_impostors: bool = False,
 ) -> EDC:
     """Error versus reject at one false match rate.
 
     The threshold is fixed once, at `fmr` on all pairs (`verification.tpr_at_far`). Then the lowest quality is rejected:
     pair by pair (mode "pairs": share of genuine pairs), or image by image (mode "images": share of the images that
-    occur in a pair; a pair goes when either of its images goes).
-
-    `recompute_threshold` follows the published evaluation code of CR-FIQA, so that its tables and those made like them
-    can be compared: rejected is a share of all pairs, genuine and impostor, at the 20 ratios 0, 0.05 … 0.95; at each,
-    the threshold is the observed score whose false match rate among the remaining pairs is nearest to `fmr` (of
-    two as near, the lower score), and genuine pairs are accepted strictly above it. Pairs of equal quality are ordered
-    by a fixed shuffle.
+    occur in a pair; a pair goes when either of its images goes). Published code recomputes the threshold instead:
+    `rejection_recomputed.recomputed_edc`.
 
     Args:
         pairs: at least one of each kind.
         quality: (f,) of each numbered face, larger is better.
         fmr: false match rate, in (0, 1].
         mode: what is rejected.
-        recompute_threshold: recompute at each ratio.
         allow_few_impostors: accept a threshold that fewer than ten impostor pairs decide.
 
     Raises:
         VlrfaceError: no pairs of one kind, no quality at all, lengths differ, or too few impostor pairs.
     """
+    return judged_edc(judge(pairs, fmr, allow_few_impostors=allow_few_impostors), quality, mode=mode)
+
+
+@dataclass(frozen=True, eq=False)
+class JudgedPairs:
+    """Pairs with the verdict of one operating point, and all else that no quality changes.
+
+    Attributes:
+        pairs: at least one of each kind.
+        fmr: false match rate that was asked for.
+        point: the threshold that it gives on all pairs (`verification.tpr_at_far`).
+        missed: (g,) genuine pairs below the threshold.
+        images: (u,) numbers of the faces that occur in a pair, ascending.
+    """
+
+    pairs: Pairs
+    fmr: float
+    point: OperatingPoint
+    missed: Bool[ndarray, " g"]
+    images: Int[ndarray, " u"]
+
+
+def judge(pairs: Pairs, fmr: float, *, allow_few_impostors: bool = False) -> JudgedPairs:
+    """Fix the threshold once, at a false match rate on all pairs.
+
+    Raises:
+        VlrfaceError: no pairs of one kind, a NaN score, a rate outside [0, 1], or fewer than `FEWEST_IMPOSTORS`
+            impostor pairs that would decide the threshold.
+    """
     check_scores(pairs.genuine, pairs.impostor)
-    _check_quality(quality, len(pairs.identities))
     allowed = accepted_at_far(fmr, len(pairs.impostor))
     if allowed < FEWEST_IMPOSTORS and not allow_few_impostors:
         raise VlrfaceError(
             f"FMR {fmr:g} of {len(pairs.impostor)} impostor pairs is {allowed} pairs, fewer than {FEWEST_IMPOSTORS}: "
             "take a larger FMR, or allow few impostors (--allow-few-impostors)"
         )
-    if recompute_threshold:
-        return _recomputed(pairs, quality, fmr, mode)
     point = tpr_at_far(pairs.genuine, pairs.impostor, fmr)
-    order = _rejection_order(pairs, quality, mode)
-    missed = pairs.genuine < point.threshold
-    remaining = _remaining(order, np.ones(len(order.unit_level)), np.ones(len(missed)), missed)
+    return JudgedPairs(pairs, fmr, point, pairs.genuine < point.threshold, faces_in(pairs))
+
+
+def judged_edc(judged: JudgedPairs, quality: Float[ndarray, " f"], *, mode: RejectMode = "pairs") -> EDC:
+    """`edc` of one of several measures, whose pairs were judged once.
+
+    Args:
+        judged: the pairs.
+        quality: (f,) of each numbered face, larger is better; NaN is rejected first.
+        mode: what is rejected.
+
+    Raises:
+        VlrfaceError: no quality at all, or lengths differ.
+    """
+    order = rejection_order(judged.pairs, judged.images, quality, mode)
+    remaining = _remaining(order, None, None, judged.missed)
     shares = np.union1d(remaining.rejected, _DRAWN)
     fnmr = remaining.rate_at(shares)
-    left = ~np.isnan(fnmr)
+    defined = ~np.isnan(fnmr)
     return EDC(
-        rejected=shares[left],
-        fnmr=fnmr[left],
-        threshold=point.threshold,
-        fmr=fmr,
+        rejected=shares[defined],
+        fnmr=fnmr[defined],
+        threshold=judged.point.threshold,
+        fmr=judged.fmr,
         mode=mode,
         recomputed=False,
-        genuine=len(pairs.genuine),
-        impostors=len(pairs.impostor),
-        accepted_impostors=point.accepted_impostors,
+        genuine=len(judged.pairs.genuine),
+        impostors=len(judged.pairs.impostor),
+        accepted_impostors=judged.point.accepted_impostors,
     )
 
 
@@ -148,10 +179,10 @@ def resampled_edc(
     Raises:
         VlrfaceError: no quality at all, or lengths differ.
     """
-    _check_quality(quality, len(pairs.identities))
-    order = _rejection_order(pairs, quality, mode)
+    images = faces_in(pairs)
+    order = rejection_order(pairs, images, quality, mode)
     persons = resamples.people.number[pairs.genuine_faces[:, 0]]
-    unit_persons = persons if mode == "pairs" else resamples.people.number[_faces_in(pairs)]
+    unit_persons = persons if mode == "pairs" else resamples.people.number[images]
     rates = np.empty((len(resamples.weights), len(shares)))
     for row, (weights, high, low, share) in enumerate(zip(resamples.weights, *resamples.around(fmr), strict=True)):
         missed = (1 - share) * (pairs.genuine < high) + share * (pairs.genuine < low)
@@ -235,19 +266,60 @@ def resampled_rank1(
         raise VlrfaceError("no probes: a share of nothing is undefined")
     if ((shares < 0) | (shares >= 1)).any():
         raise VlrfaceError(f"rejected shares lie in [0, 1), not {shares.min():g} … {shares.max():g}")
-    _check_quality(quality, len(first_mate))
-    level = _levels(quality)
-    order = _Order(level, level, int(level.max()) + 1)
+    level, levels = quality_levels(quality, len(first_mate))
+    order = RejectionOrder(level, level, levels)
     found = first_mate == 1
     return np.stack([_remaining(order, row, row, found).rate_at(shares) for row in weights])
 
 
-class _Order(NamedTuple):
+class RejectionOrder(NamedTuple):
     """In which order things go: the quality level of each rejected unit, and of each item that goes with one."""
 
-    unit_level: Int[ndarray, " u"]
-    item_level: Int[ndarray, " i"]
+    unit: Int[ndarray, " u"]
+    item: Int[ndarray, " i"]
     levels: int
+
+
+def rejection_order(
+    pairs: Pairs, images: Int[ndarray, " u"], quality: Float[ndarray, " f"], mode: RejectMode
+) -> RejectionOrder:
+    """The units that are rejected in a mode, and the genuine pairs that go with them.
+
+    Args:
+        pairs: the pairs.
+        images: `faces_in` of them.
+        quality: (f,) of each numbered face; NaN is rejected first.
+        mode: what is rejected.
+
+    Raises:
+        VlrfaceError: no quality at all, or lengths differ.
+    """
+    level, levels = quality_levels(quality, len(pairs.identities))
+    first, second = pairs.genuine_faces.T
+    item = np.minimum(level[first], level[second])
+    return RejectionOrder(item if mode == "pairs" else level[images], item, levels)
+
+
+def quality_levels(quality: Float[ndarray, " f"], faces: int) -> tuple[Int[ndarray, " f"], int]:
+    """Rank of each quality among the distinct ones, from 0, NaN lowest; and how many there are.
+
+    Raises:
+        VlrfaceError: no quality at all, or not one for each of `faces`.
+    """
+    if len(quality) != faces:
+        raise VlrfaceError(f"{len(quality)} qualities for {faces} faces")
+    if np.isnan(quality).all():
+        raise VlrfaceError("no face has a quality: use a model that predicts recognizability, or another measure")
+    values, level = np.unique(np.where(np.isnan(quality), -np.inf, quality), return_inverse=True)
+    return level.astype(np.int32), len(values)
+
+
+def faces_in(pairs: Pairs) -> Int[ndarray, " u"]:
+    """Numbers of the faces that occur in a pair, ascending."""
+    used = np.zeros(len(pairs.identities), bool)
+    for column in (*pairs.genuine_faces.T, *pairs.impostor_faces.T):
+        used[column] = True
+    return np.flatnonzero(used)
 
 
 class _Remaining(NamedTuple):
@@ -266,106 +338,16 @@ class _Remaining(NamedTuple):
 
 
 def _remaining(
-    order: _Order,
-    unit_weight: Float[ndarray, " u"],
-    item_weight: Float[ndarray, " i"],
+    order: RejectionOrder,
+    unit_weight: Float[ndarray, " u"] | None,
+    item_weight: Float[ndarray, " i"] | None,
     marked: Bool[ndarray, " i"] | Float[ndarray, " i"],
 ) -> _Remaining:
-    units = np.bincount(order.unit_level, unit_weight, order.levels)
-    items = np.bincount(order.item_level, item_weight, order.levels)
-    marks = np.bincount(order.item_level, item_weight * marked, order.levels)
-    gone = [np.append(0, np.cumsum(each)) for each in (units, items, marks)]
+    """What is left at each level; without weights everything counts once."""
+    units = np.bincount(order.unit, unit_weight, order.levels)
+    items = np.bincount(order.item, item_weight, order.levels)
+    marks = np.bincount(order.item, marked if item_weight is None else item_weight * marked, order.levels)
+    gone = [np.append(0.0, np.cumsum(each)) for each in (units, items, marks)]
     if not gone[0][-1] > 0:  # a resample that drew nobody concerned
         return _Remaining(np.zeros(1), np.zeros(1), np.zeros(1))
     return _Remaining(gone[0] / gone[0][-1], gone[1][-1] - gone[1], gone[2][-1] - gone[2])
-
-
-def _levels(quality: Float[ndarray, " f"]) -> Int[ndarray, " f"]:
-    """Rank of each quality among the distinct ones, from 0; NaN lowest."""
-    return np.unique(np.where(np.isnan(quality), -np.inf, quality), return_inverse=True)[1]
-
-
-def _faces_in(pairs: Pairs) -> Int[ndarray, " f"]:
-    """Numbers of the faces that occur in a pair."""
-    used = np.zeros(len(pairs.identities), bool)
-    used[pairs.genuine_faces] = True
-    used[pairs.impostor_faces] = True
-    return np.flatnonzero(used)
-
-
-def _rejection_order(pairs: Pairs, quality: Float[ndarray, " f"], mode: RejectMode) -> _Order:
-    level = _levels(quality)
-    item_level = level[pairs.genuine_faces].min(axis=1)
-    unit_level = item_level if mode == "pairs" else level[_faces_in(pairs)]
-    return _Order(unit_level, item_level, int(level.max()) + 1)
-
-
-def _check_quality(quality: Float[ndarray, " f"], faces: int) -> None:
-    if len(quality) != faces:
-        raise VlrfaceError(f"{len(quality)} qualities for {faces} faces")
-    if np.isnan(quality).all():
-        raise VlrfaceError("no face has a quality: use a model that predicts recognizability, or another measure")
-
-
-def _recomputed(pairs: Pairs, quality: Float[ndarray, " f"], fmr: float, mode: RejectMode) -> EDC:
-    genuine_goes, impostor_goes, ordered = _turns(pairs, quality, mode)
-    fnmr: list[float] = []
-    thresholds: list[float] = []
-    for ratio in _RATIOS.tolist():
-        turn = ordered[int(ratio * len(ordered))]
-        genuine, impostor = pairs.genuine[genuine_goes >= turn], pairs.impostor[impostor_goes >= turn]
-        if not len(genuine) or not len(impostor):
-            break
-        thresholds.append(_nearest_threshold(genuine, impostor, fmr))
-        fnmr.append(float(np.mean(genuine <= thresholds[-1])))
-    return EDC(
-        rejected=_RATIOS[: len(fnmr)],
-        fnmr=np.array(fnmr),
-        threshold=float(np.nextafter(thresholds[0], np.inf)),
-        fmr=fmr,
-        mode=mode,
-        recomputed=True,
-        genuine=len(pairs.genuine),
-        impostors=len(pairs.impostor),
-        accepted_impostors=int(np.count_nonzero(pairs.impostor > thresholds[0])),
-    )
-
-
-def _turns(
-    pairs: Pairs, quality: Float[ndarray, " f"], mode: RejectMode
-) -> tuple[Float[ndarray, " g"], Float[ndarray, " i"], Float[ndarray, " u"]]:
-    """When each genuine and impostor pair goes, and the ascending turns of all rejected units.
-
-    A turn is the quality level plus a shuffled fraction, so that equal qualities go in a fixed random order.
-    """
-    level, rng = _levels(quality), np.random.default_rng(0)
-    if mode == "images":
-        turn = level + rng.random(len(level))
-        genuine, impostor = turn[pairs.genuine_faces].min(axis=1), turn[pairs.impostor_faces].min(axis=1)
-        return genuine, impostor, np.sort(turn[_faces_in(pairs)])
-    genuine, impostor = level[pairs.genuine_faces].min(axis=1), level[pairs.impostor_faces].min(axis=1)
-    turn = np.concatenate([genuine, impostor]) + rng.random(len(genuine) + len(impostor))
-    return turn[: len(genuine)], turn[len(genuine) :], np.sort(turn)
-
-
-def _nearest_threshold(genuine: Float[ndarray, " g"], impostor: Float[ndarray, " i"], fmr: float) -> float:
-    """The observed score whose false match rate is nearest to `fmr`, the lower of two as near.
-
-    A score t accepts the impostors from t on, so the rates that can be had jump at each distinct impostor score: with
-    v the score at which the rate passes `fmr`, only "from v on" and "above v" can be nearest.
-    """
-    count = len(impostor)
-    place = max(0, count - 1 - int(fmr * count))
-    v = np.partition(impostor, place)[place]
-    rate_from, rate_above = (np.count_nonzero(accepted) / count for accepted in (impostor >= v, impostor > v))
-    above = _lowest_above(float(v), genuine, impostor)
-    if above is not None and abs(rate_above - fmr) < abs(rate_from - fmr):
-        return above
-    # Scores between the next lower impostor and v accept the same impostors as v: the lowest of them is taken.
-    lower = impostor[impostor < v].max(initial=-np.inf)
-    return min(float(v), float(genuine[genuine > lower].min(initial=np.inf)))
-
-
-def _lowest_above(value: float, genuine: Float[ndarray, " g"], impostor: Float[ndarray, " i"]) -> float | None:
-    lowest = min(float(scores[scores > value].min(initial=np.inf)) for scores in (genuine, impostor))
-    return None if np.isinf(lowest) else lowest

@@ -1,99 +1,22 @@
-"""Error versus reject of several quality measures on the same pairs: what they share is computed once.
+"""Error versus reject of many quality measures on the same pairs, under resampling: fast, in steps of quality.
 
-Values are those of `vlrface.metrics.rejection.edc`, number for number. Under resampling, quality is cut into a few
-hundred steps, each of them whole levels of quality; between two steps only the number of pairs of each person counts,
-so that all resamples of a step are one matrix product. Curves are exact at the steps and straight in numbers left and
-wrong between them; `PairResamples.sampled` takes away what that costs on the data themselves.
+`rejection.judge` and `judged_edc` give the curves, `rejection.resampled_edc` their resamples level by level. Here
+quality is cut into a few hundred steps, each of them whole levels of quality; between two steps only the number of
+pairs of each person counts, so that all resamples of a step are one matrix product. Curves are exact at the steps and
+straight in numbers left and wrong between them; `PairResamples.sampled` takes away what that costs on the data
+themselves.
 """
 
-from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int
 from numpy import ndarray
 
-from vlrface.metrics.pairs import Pairs
-from vlrface.metrics.rejection import EDC, FEWEST_IMPOSTORS, RejectMode
+from vlrface.metrics.rejection import JudgedPairs, RejectMode, quality_levels, rejection_order
 from vlrface.metrics.resampled import PairResamples
-from vlrface.metrics.verification import OperatingPoint, accepted_at_far, check_scores, tpr_at_far
-from vlrface.types import VlrfaceError
 
-_DRAWN: Final = np.linspace(0, 1, 1001)
 _STEPS: Final = 256
-
-
-@dataclass(frozen=True, eq=False)
-class JudgedPairs:
-    """Pairs with the verdict of one operating point, and all else that no quality changes.
-
-    Attributes:
-        pairs: at least one of each kind.
-        fmr: false match rate that was asked for.
-        point: the threshold that it gives on all pairs (`verification.tpr_at_far`).
-        missed: (g,) genuine pairs below the threshold.
-        images: (u,) numbers of the faces that occur in a pair, ascending.
-    """
-
-    pairs: Pairs
-    fmr: float
-    point: OperatingPoint
-    missed: Bool[ndarray, " g"]
-    images: Int[ndarray, " u"]
-
-
-def judge(pairs: Pairs, fmr: float, *, allow_few_impostors: bool = False) -> JudgedPairs:
-    """Fix the threshold once, at a false match rate on all pairs.
-
-    Raises:
-        VlrfaceError: no pairs of one kind, a NaN score, a rate outside [0, 1], or fewer than `FEWEST_IMPOSTORS`
-            impostor pairs that would decide the threshold.
-    """
-    check_scores(pairs.genuine, pairs.impostor)
-    allowed = accepted_at_far(fmr, len(pairs.impostor))
-    if allowed < FEWEST_IMPOSTORS and not allow_few_impostors:
-        raise VlrfaceError(
-            f"FMR {fmr:g} of {len(pairs.impostor)} impostor pairs is {allowed} pairs, fewer than {FEWEST_IMPOSTORS}: "
-            "take a larger FMR, or allow few impostors (--allow-few-impostors)"
-        )
-    point = tpr_at_far(pairs.genuine, pairs.impostor, fmr)
-    used = np.zeros(len(pairs.identities), bool)
-    for column in (*pairs.genuine_faces.T, *pairs.impostor_faces.T):
-        used[column] = True
-    return JudgedPairs(pairs, fmr, point, pairs.genuine < point.threshold, np.flatnonzero(used))
-
-
-def judged_edc(judged: JudgedPairs, quality: Float[ndarray, " f"], *, mode: RejectMode = "pairs") -> EDC:
-    """`rejection.edc` of one measure.
-
-    Args:
-        judged: the pairs.
-        quality: (f,) of each numbered face, larger is better; NaN is rejected first.
-        mode: what is rejected.
-
-    Raises:
-        VlrfaceError: no quality at all, or lengths differ.
-    """
-    order = _order(judged, quality, mode)
-    rejected, left, missed = (
-        _gone(np.bincount(level, weight, order.levels))
-        for level, weight in ((order.unit, None), (order.item, None), (order.item, judged.missed))
-    )
-    rejected, left, missed = rejected / rejected[-1], left[-1] - left, missed[-1] - missed
-    shares = np.union1d(rejected, _DRAWN)
-    fnmr = _rate(np.interp(shares, rejected, left), np.interp(shares, rejected, missed))
-    defined = ~np.isnan(fnmr)
-    return EDC(
-        rejected=shares[defined],
-        fnmr=fnmr[defined],
-        threshold=judged.point.threshold,
-        fmr=judged.fmr,
-        mode=mode,
-        recomputed=False,
-        genuine=len(judged.pairs.genuine),
-        impostors=len(judged.pairs.impostor),
-        accepted_impostors=judged.point.accepted_impostors,
-    )
 
 
 def resampled_judged_edc(
@@ -121,7 +44,7 @@ def resampled_judged_edc(
     Raises:
         VlrfaceError: no quality at all, or lengths differ.
     """
-    order = _order(judged, quality, mode)
+    order = rejection_order(judged.pairs, judged.images, quality, mode)
     cut = _steps(order.unit, order.levels)
     item, steps = cut[order.item], int(cut[-1]) + 1
     pairs, number = judged.pairs, drawn.people.number
@@ -161,43 +84,13 @@ def resampled_hits(
     Raises:
         VlrfaceError: no quality at all, or lengths differ.
     """
-    _check(quality, len(found))
-    level, levels = _levels(quality)
+    level, levels = quality_levels(quality, len(found))
     step = _steps(level, levels)[level]
     items, hits = (
         weights @ _counted(persons[rows], step[rows], weights.shape[1], int(step.max()) + 1)
         for rows in (np.ones(len(found), bool), found)
     )
     return _rates_at(shares, items, items, hits)
-
-
-class _Order(NamedTuple):
-    """Quality level of each rejected unit, and of each genuine pair, which goes with one."""
-
-    unit: Int[ndarray, " u"]
-    item: Int[ndarray, " g"]
-    levels: int
-
-
-def _order(judged: JudgedPairs, quality: Float[ndarray, " f"], mode: RejectMode) -> _Order:
-    _check(quality, len(judged.pairs.identities))
-    level, levels = _levels(quality)
-    first, second = judged.pairs.genuine_faces.T
-    item = np.minimum(level[first], level[second])
-    return _Order(item if mode == "pairs" else level[judged.images], item, levels)
-
-
-def _check(quality: Float[ndarray, " f"], faces: int) -> None:
-    if len(quality) != faces:
-        raise VlrfaceError(f"{len(quality)} qualities for {faces} faces")
-    if np.isnan(quality).all():
-        raise VlrfaceError("no face has a quality: use a model that predicts recognizability, or another measure")
-
-
-def _levels(quality: Float[ndarray, " f"]) -> tuple[Int[ndarray, " f"], int]:
-    """Rank of each quality among the distinct ones, from 0, NaN lowest; and how many there are."""
-    values, level = np.unique(np.where(np.isnan(quality), -np.inf, quality), return_inverse=True)
-    return level.astype(np.int32), len(values)
 
 
 def _steps(unit: Int[ndarray, " u"], levels: int) -> Int[ndarray, " l"]:

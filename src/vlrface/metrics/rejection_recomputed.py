@@ -1,7 +1,11 @@
 """Error versus reject with the threshold recomputed at each ratio, as published tables have it, for many measures.
 
-Values are those of `vlrface.metrics.rejection.edc(..., recompute_threshold=True)`, number for number. Scores are sorted
-once; a measure then only says at which of the 20 ratios each pair is still there.
+The way of the published evaluation code of CR-FIQA, so that its tables and those made like them can be compared:
+rejected is a share of all pairs, genuine and impostor, at the 20 ratios 0, 0.05 … 0.95; at each, the threshold is the
+observed score whose false match rate among the remaining pairs is nearest to the one asked for (of two as near, the
+lower score), and genuine pairs are accepted strictly above it. Pairs of equal quality are ordered by a fixed shuffle.
+
+Scores are sorted once; a measure then only says at which of the ratios each pair is still there.
 """
 
 from dataclasses import dataclass
@@ -12,10 +16,9 @@ from jaxtyping import Float, Int, UInt8
 from numpy import ndarray
 
 from vlrface.metrics.pairs import Pairs
-from vlrface.metrics.rejection import EDC, RejectMode
+from vlrface.metrics.rejection import EDC, RejectMode, faces_in, quality_levels
 from vlrface.metrics.resampled import PairResamples, weighted_pairs
 from vlrface.metrics.verification import check_scores
-from vlrface.types import VlrfaceError
 
 RATIOS: Final = np.arange(0, 0.98, 0.05)
 """Rejected shares of all pairs, or images, of published tables."""
@@ -60,10 +63,7 @@ def sort_pairs(pairs: Pairs) -> SortedPairs:
     """
     check_scores(pairs.genuine, pairs.impostor)
     genuine, impostor = (np.argsort(scores)[::-1] for scores in (pairs.genuine, pairs.impostor))
-    used = np.zeros(len(pairs.identities), bool)
-    for column in (*pairs.genuine_faces.T, *pairs.impostor_faces.T):
-        used[column] = True
-    return SortedPairs(pairs, genuine, impostor, pairs.genuine[genuine], pairs.impostor[impostor], np.flatnonzero(used))
+    return SortedPairs(pairs, genuine, impostor, pairs.genuine[genuine], pairs.impostor[impostor], faces_in(pairs))
 
 
 def last_ratios(ordered: SortedPairs, quality: Float[ndarray, " f"], *, mode: RejectMode = "pairs") -> LastRatio:
@@ -78,11 +78,7 @@ def last_ratios(ordered: SortedPairs, quality: Float[ndarray, " f"], *, mode: Re
         VlrfaceError: no quality at all, or lengths differ.
     """
     pairs = ordered.pairs
-    if len(quality) != len(pairs.identities):
-        raise VlrfaceError(f"{len(quality)} qualities for {len(pairs.identities)} faces")
-    if np.isnan(quality).all():
-        raise VlrfaceError("no face has a quality: use a model that predicts recognizability, or another measure")
-    level = np.unique(np.where(np.isnan(quality), -np.inf, quality), return_inverse=True)[1].astype(np.int32)
+    level, _ = quality_levels(quality, len(pairs.identities))
     rng = np.random.default_rng(_SEED)
     if mode == "images":
         turn = level + rng.random(len(level))
@@ -99,7 +95,7 @@ def last_ratios(ordered: SortedPairs, quality: Float[ndarray, " f"], *, mode: Re
 
 
 def recomputed_edc(ordered: SortedPairs, last: LastRatio, fmr: float, *, mode: RejectMode = "pairs") -> EDC:
-    """`rejection.edc` of one measure with the threshold recomputed, as far as a pair of each kind is left.
+    """The curve of one measure, as far as a pair of each kind is left.
 
     Args:
         ordered: the pairs.
@@ -197,7 +193,7 @@ def _highest(falling: Float[ndarray, " i"], alive: ndarray, wanted: int) -> Int[
 
 
 def _nearest(genuine: Float[ndarray, " g"], top: Float[ndarray, " k"], index: int, count: int, fmr: float) -> float:
-    """The observed score whose false match rate is nearest to `fmr`, the lower of two as near; see `rejection.edc`.
+    """The observed score whose false match rate is nearest to `fmr`, the lower of two as near.
 
     Args:
         genuine: falling scores.

@@ -76,7 +76,7 @@ def tpr_at_far(genuine: Float[ndarray, " g"], impostor: Float[ndarray, " i"], fa
     if allowed == len(impostor):
         return OperatingPoint(1.0, -np.inf, allowed)
     place = len(impostor) - 1 - allowed
-    threshold = _just_above(np.partition(impostor, place)[place : place + 1])
+    threshold = just_above(np.partition(impostor, place)[place : place + 1])
     accepted = int(np.count_nonzero(impostor >= threshold))
     return OperatingPoint(float(np.mean(genuine >= threshold)), float(threshold[0]), accepted)
 
@@ -100,7 +100,7 @@ def roc(genuine: Float[ndarray, " g"], impostor: Float[ndarray, " i"]) -> Roc:
     genuine, impostor = _comparable(genuine, impostor)
     ordered, ordered_genuine = np.sort(impostor), np.sort(genuine)
     corners = np.unique(ordered_genuine)[::-1]
-    threshold = np.stack([_just_above(corners), corners], axis=1).ravel()
+    threshold = np.stack([just_above(corners), corners], axis=1).ravel()
     far = _share_from(ordered, threshold)
     tpr = _share_from(ordered_genuine, threshold)
     return Roc(
@@ -128,7 +128,7 @@ def roc_at(genuine: Float[ndarray, " g"], impostor: Float[ndarray, " i"], far: F
     ordered, ordered_genuine = np.sort(impostor), np.sort(genuine)
     allowed = np.array([accepted_at_far(rate, len(impostor)) for rate in far.tolist()], np.int64)
     place = len(impostor) - 1 - allowed
-    threshold = np.where(place >= 0, _just_above(ordered[np.maximum(place, 0)]), np.array(-np.inf, ordered.dtype))
+    threshold = np.where(place >= 0, just_above(ordered[np.maximum(place, 0)]), np.array(-np.inf, ordered.dtype))
     return Roc(_share_from(ordered, threshold), _share_from(ordered_genuine, threshold), threshold.astype(np.float64))
 
 
@@ -188,7 +188,7 @@ def _comparable(
     return genuine.astype(dtype, copy=False), impostor.astype(dtype, copy=False)
 
 
-def _just_above(scores: Float[ndarray, " n"]) -> Float[ndarray, " n"]:
+def just_above(scores: Float[ndarray, " n"]) -> Float[ndarray, " n"]:
     """The next larger number of the same precision."""
     return np.nextafter(scores, np.array(np.inf, scores.dtype))
 

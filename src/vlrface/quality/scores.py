@@ -122,8 +122,8 @@ def read_scores(path: Path, onto: Faces, column: str | None = None) -> Float[nda
         made unrecognizable one.
 
     Raises:
-        VlrfaceError: no table or one too large, no such column, a score that is no number, a face that is absent, occurs twice, or a
-            name that fits several faces.
+        VlrfaceError: no table or one too large, no such column, a score that is no number, a face that is absent,
+            occurs twice, or a name that fits several faces.
     """
     header, rows = _table(path)
     sign, wanted = (-1, column[1:]) if column is not None and column.startswith("-") else (1, column)
