@@ -34,6 +34,7 @@ _LAYOUTS: dict[BenchmarkName, Layout] = {
     "scface": "scface",
     "cross-resolution": "cross-resolution",
 }
+_NEEDS_PAIRS = ("pairs", "survface-verif")
 _FIRST = (
     r"rank(1|5|20)", r"mAP", r"rank1@(distance|side)=\d+", r"tpir20@fpir=[^,]+", r"tpir20_area",
     r"tpr@far=0\.(1|01)(,side=\d+)?", r"accuracy", r"auc", r"eer", r"rank1@reject=0\.3",
@@ -81,6 +82,10 @@ def evaluate_benchmark(
     if data is not None:
         layout = _LAYOUTS.get(name, layout) if layout == "auto" and list_file is None else layout
         benchmark = read_layout(data, layout, list_file, allow_missing=allow_missing)
+        if name in _NEEDS_PAIRS and benchmark.pairing is None:
+            raise VlrfaceError(
+                f"{data}: benchmark {name} needs pairs: give --list FILE (a pair list), or a .bin as --data"
+            )
         _say_counts(benchmark)
     faces = saved  # not "or": faces without a row are false
     if faces is None:
