@@ -168,3 +168,22 @@ def test_benchmark_knows_its_missing_files(tmp_path: Path) -> None:
     assert Benchmark("x", m, {"probe": 2}, {}, ("1.jpg",)).missing == ("1.jpg",)
     with pytest.raises(VlrfaceError, match=r"missing 7\.jpg is not in the manifest"):
         Benchmark("x", m, {}, {}, ("7.jpg",))
+
+
+def test_another_index_of_the_same_file_is_another_fingerprint() -> None:
+    class Packed:
+        def __init__(self, places: bytes) -> None:
+            self.path = Path("a.rec")
+            self.places = places
+
+        def contents(self) -> bytes:
+            return self.places
+
+        def read(self, source: str) -> bytes:
+            return source.encode()
+
+    def fingerprint(places: bytes) -> str:
+        sources = np.array(["0", "1"])
+        return Manifest(sources, np.zeros(2, np.int64), np.array(["a", "a"]), archive=Packed(places)).fingerprint()
+
+    assert fingerprint(b"x") == fingerprint(b"x") != fingerprint(b"y")

@@ -164,7 +164,7 @@ def test_bounds(tabled: Tabled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(table, "_MAX_ROWS", 2)
     with pytest.raises(VlrfaceError, match="line 4: more than 2 rows"):
         tabled("source\na\nb\nc\n")
-    with pytest.raises(VlrfaceError, match=r"3 rows, .* are more than 2 or"):
+    with pytest.raises(VlrfaceError, match="row 3: more than 2 rows"):
         read_table(parquet(tmp_path, {"source": ["a", "b", "c"]}))
     monkeypatch.setattr(lines, "_MAX_ARRAY_BYTES", 20)
     with pytest.raises(VlrfaceError, match="line 3: 2 entries of up to 3 characters need more than 20 bytes"):

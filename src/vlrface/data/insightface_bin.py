@@ -107,6 +107,10 @@ class BinArchive:
         """The file, for messages and for the fingerprint."""
         return self.file.path
 
+    def contents(self) -> bytes:
+        """Where the pictures lie."""
+        return self.starts.tobytes() + self.lengths.tobytes()
+
     def read(self, source: str) -> bytes:
         """The encoded bytes of a picture.
 

@@ -24,6 +24,10 @@ class Archive(Protocol):
         """The file, for messages and for the fingerprint."""
         ...
 
+    def contents(self) -> bytes:
+        """Changes with the places at which the pictures lie in the file: an index of its own may be corrected."""
+        ...
+
     def read(self, source: str) -> bytes:
         """The encoded bytes of a picture.
 
@@ -156,7 +160,7 @@ class Manifest:
         digest = hashlib.sha256()
         root = None if self.root is None else os.fspath(self.root)
         if self.archive is not None:
-            digest.update(_file_state(os.fspath(self.archive.path)).encode())
+            digest.update(_file_state(os.fspath(self.archive.path)).encode() + self.archive.contents())
         for source in self.sources.tolist():
             state = "" if root is None else _file_state(f"{root}/{source}")
             digest.update(f"{source}\0{state}\n".encode("utf-8", "surrogateescape"))

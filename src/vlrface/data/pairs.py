@@ -9,6 +9,7 @@ Three forms are read, told apart by the first line or chosen by the caller:
 - "paths": `path path 0|1` with an optional fold, between tabs, commas or blanks; a line of titles may go before.
 """
 
+import os
 import re
 from array import array
 from collections.abc import Callable, Iterator
@@ -268,7 +269,7 @@ def _on_disk(root: Path, pictures: dict[str, int]) -> tuple[list[str], list[str]
     for picture in pictures:
         person, stem = picture.split("/")
         if person not in there:
-            names = file_names(root / person) if (root / person).is_dir() else []
+            names = file_names(root / person) if os.path.isdir(root / person) else []
             # Of several endings the first in the alphabet.
             there[person] = {name.rpartition(".")[0]: name for name in reversed(names) if is_image_name(name)}
         name = there[person].get(stem)

@@ -117,6 +117,10 @@ class RecordArchive:
         """The file, for messages and for the fingerprint."""
         return self.file.path
 
+    def contents(self) -> bytes:
+        """Which picture lies where, by the index beside the file."""
+        return self.index.keys.tobytes() + self.index.offsets.tobytes()
+
     def read(self, source: str) -> bytes:
         """The encoded bytes of a picture.
 

@@ -8,9 +8,8 @@ import csv
 import re
 from array import array
 from collections.abc import Iterator, Sequence
-from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from jaxtyping import Int
@@ -20,6 +19,7 @@ from vlrface.data.lines import check_room, text_array, text_lines
 from vlrface.data.listed import path_inside
 from vlrface.data.manifest import Manifest
 from vlrface.data.packed import PackedFile
+from vlrface.data.parquet import parquet_rows
 from vlrface.types import DISTRACTOR_IDENTITY, UNKNOWN_IDENTITY, VlrfaceError
 
 SOURCE_TITLES: Final = ("source", "path", "file")
@@ -32,10 +32,11 @@ _MAX_BYTES: Final = 2 * 2**30
 _MAX_LINE: Final = 2**16
 _MAX_TEXT: Final = 4096
 _MAX_ROWS: Final = 10_000_000
-_BATCH: Final = 2**14  # rows of a Parquet file that are made Python values at once
 _MAX_COLUMNS: Final = 256
 _LARGEST: Final = 2**63 - 1
-_NUMBER: Final = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|[+-]?(nan|inf|infinity)", re.IGNORECASE)
+_NUMBER: Final = re.compile(
+    r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?|[+-]?(nan|inf|infinity)", re.IGNORECASE
+)
 _WHOLE: Final = re.compile(r"[+-]?[0-9]+", re.ASCII)
 _NO_IDENTITY: Final = (
     f"Give whole numbers ≥ 0 or names; leave it empty, or {UNKNOWN_IDENTITY}, for an unknown person, "
@@ -238,57 +239,8 @@ def _told_delimiter(head: str) -> str:
 
 
 def _read_parquet(path: Path) -> _Gathered:
-    try:
-        import pyarrow as pa
-        from pyarrow import compute, parquet
-    except ImportError as error:
-        raise VlrfaceError("reading Parquet needs pyarrow: pip install 'vlrface[parquet]'") from error
-    try:
-        # Sizes in the file's own tables are limited too; they are read before anything else is known.
-        opened = partial(parquet.ParquetFile, path, thrift_string_size_limit=2**20, thrift_container_size_limit=2**20)
-        with opened() as file:
-            _check_size(file.metadata, path)
-            kinds: dict[str, Any] = {field.name: field.type for field in file.schema_arrow}
-        titles = [name for name, kind in kinds.items() if _is_text(pa, kind) or _is_number(pa, kind)]
-        found = _Gathered(path, titles)
-        # Texts as dictionaries: one that is repeated a million times is in memory once.
-        with opened(read_dictionary=[name for name in titles if _is_text(pa, kinds[name])]) as file:
-            for batch in file.iter_batches(_BATCH, columns=titles, use_threads=False):
-                columns = [_as_texts(pa, compute, batch.column(name), path) for name in titles]
-                for values in zip(*columns, strict=True):
-                    found.add(values, f"{path}: row {len(found.sources) + 1}")
-    except VlrfaceError:
-        raise
-    except Exception as error:  # a parser of foreign bytes may raise anything, MemoryError included
-        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        raise VlrfaceError(f"{path}: damaged Parquet ({reason}). Copy it again, or save it as CSV") from error
+    titles, rows = parquet_rows(path)
+    found = _Gathered(path, titles)
+    for number, values in enumerate(rows, 1):
+        found.add(values, f"{path}: row {number}")
     return found
-
-
-def _is_text(pa: Any, kind: Any) -> bool:
-    inner = kind.value_type if pa.types.is_dictionary(kind) else kind
-    return pa.types.is_string(inner) or pa.types.is_large_string(inner)
-
-
-def _is_number(pa: Any, kind: Any) -> bool:
-    return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_null(kind)
-
-
-def _check_size(metadata: Any, path: Path) -> None:
-    groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
-    unpacked = sum(max(group.total_byte_size, 0) for group in groups)
-    if metadata.num_rows > _MAX_ROWS or unpacked > _MAX_BYTES:
-        raise VlrfaceError(
-            f"{path}: {metadata.num_rows:,} rows, {unpacked:,} bytes unpacked are more than {_MAX_ROWS:,} or "
-            f"{_MAX_BYTES:,}, the limits. Cut the table"
-        )
-
-
-def _as_texts(pa: Any, compute: Any, column: Any, path: Path) -> list[str]:
-    """A column of a batch as CSV would have it; empty where there is no value."""
-    values = column.dictionary if pa.types.is_dictionary(column.type) else column
-    if _is_text(pa, values.type) and len(values):
-        longest = compute.max(compute.binary_length(values)).as_py() or 0
-        if longest > _MAX_TEXT:
-            raise VlrfaceError(f"{path}: a text of {longest:,} bytes, more than {_MAX_TEXT:,}, the limit. Shorten it")
-    return ["" if value is None else str(value) for value in column.to_pylist()]
