@@ -5,7 +5,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 # The tests are many small ones: two processes with one thread each finish sooner than one with two.
 TEST_PROCESSES ?= 2
 
-.PHONY: demo test check bench docs clean
+.PHONY: demo test check bench fuzz docs clean
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -14,6 +14,7 @@ help:
 	@echo "make test    all tests"
 	@echo "make check   ruff, pyright, import-linter, docs"
 	@echo "make bench   every benchmark, one table and one line of JSON each"
+	@echo "make fuzz    more than 100,000 broken inputs for every reader (about 12 minutes on 2 cores)"
 	@echo "make docs    the documentation site, into site/"
 
 .venv/.run: pyproject.toml constraints.txt
@@ -40,7 +41,10 @@ check: .venv/.dev
 	$(BIN)/mkdocs build --strict
 
 bench: .venv/.dev
-	set -e; for each in benchmarks/*.py; do $(BIN)/python $$each; done
+	set -e; for each in $(filter-out benchmarks/fuzz.py,$(wildcard benchmarks/*.py)); do $(BIN)/python $$each; done
+
+fuzz: .venv/.dev
+	$(BIN)/python benchmarks/fuzz.py --json fuzz.json
 
 docs: .venv/.dev
 	$(BIN)/mkdocs build --strict

@@ -5,8 +5,6 @@ saved `Faces` file without the network.
 """
 
 import json
-import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -17,6 +15,7 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
 from vlrface.files import written_atomically
+from vlrface.npz import read_arrays
 
 DISTRACTOR_IDENTITY: Final = -100
 """Identity of every distractor, as the TinyFace protocol numbers them: mate of nobody, not even of one another."""
@@ -177,10 +176,10 @@ class Faces:
             VlrfaceError: the file is missing, damaged, no Faces file, or its values are none of `Faces`.
         """
         try:
-            with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-                values: dict[str, Any] = {name: file[name] for name in (*_COLUMNS, "meta")}
-                measures = {n.removeprefix(_MEASURE): file[n] for n in file.files if n.startswith(_MEASURE)}
-                paired = {f.name: file[_PAIRING + f.name] for f in fields(Pairing) if _PAIRING + f.name in file.files}
+            arrays = read_arrays(path)
+            values: dict[str, Any] = {name: arrays[name] for name in (*_COLUMNS, "meta")}
+            measures = {n.removeprefix(_MEASURE): each for n, each in arrays.items() if n.startswith(_MEASURE)}
+            paired = {f.name: arrays[_PAIRING + f.name] for f in fields(Pairing) if _PAIRING + f.name in arrays}
             values["meta"] = json.loads(str(values["meta"]))
             if not isinstance(values["meta"], dict):
                 raise ValueError("its meta is no JSON object")
@@ -189,7 +188,7 @@ class Faces:
             pairing = Pairing(**paired) if paired else None
         except FileNotFoundError as error:
             raise VlrfaceError(f"{path}: no such file. Make one with `vlrface encode CKPT DATA -o {path}`") from error
-        except _DAMAGED as error:
+        except (ValueError, LookupError, TypeError, RecursionError) as error:
             raise VlrfaceError(f"{path}: not a Faces file ({error}). Make it again with `vlrface encode`") from error
         try:
             return cls(**values, measures=measures, pairing=pairing)
@@ -229,22 +228,6 @@ def _check_column(name: str, column: ndarray, kinds: str, axes: int = 1) -> None
     if column.ndim != axes or (column.size and column.dtype.kind not in kinds):  # numpy calls an empty list floats
         shape = "one axis" if axes == 1 else f"{axes} axes"
         raise VlrfaceError(f"{name} is {column.dtype} of shape {column.shape}: give {_MEANT[kinds]} in {shape}")
-
-
-# All that numpy, zipfile and json were seen to raise on files with bytes changed.
-_DAMAGED: Final = (
-    OSError,
-    ValueError,
-    KeyError,
-    EOFError,
-    AttributeError,
-    TypeError,
-    NotImplementedError,
-    RuntimeError,
-    MemoryError,  # a header that promises more than the file holds
-    zipfile.BadZipFile,
-    zlib.error,
-)
 
 
 @dataclass(frozen=True)

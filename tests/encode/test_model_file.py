@@ -168,7 +168,8 @@ def test_nothing_that_the_official_parser_finds_is_missed_in_a_damaged_model(dat
         found = external_names(bytes(content), "m")
     except VlrfaceError:
         return
-    assert set(_names_by_onnx_or(bytes(content), found)) <= set(found)
+    # A tensor whose location is lost names no file ("").
+    assert set(_names_by_onnx_or(bytes(content), found)) - {""} <= set(found)
 
 
 @pytest.mark.real
