@@ -11,7 +11,7 @@ import zipfile
 import zlib
 from math import prod
 from pathlib import Path
-from typing import IO, Any, Final, cast
+from typing import Any, Final, cast
 
 import numpy as np
 from numpy import ndarray
@@ -47,13 +47,13 @@ def read_arrays(path: Path) -> dict[str, ndarray]:
                 if info.compress_type != zipfile.ZIP_STORED and info.file_size > _MAX_PACKED:
                     raise ValueError(f"{name[:40]!r} has {info.file_size:,} bytes packed; save it without compression")
                 with archive.open(info) as member:
-                    arrays[name] = _array(member, info.file_size, name[:40])
+                    arrays[name] = _array(cast("zipfile.ZipExtFile", member), info.file_size, name[:40])
             return arrays
     except _DAMAGED as error:
         raise ValueError(str(error) or type(error).__name__) from error
 
 
-def _array(member: IO[bytes], size: int, name: str) -> ndarray:
+def _array(member: zipfile.ZipExtFile, size: int, name: str) -> ndarray:
     start = member.read(8)
     if start[:7] not in (b"\x93NUMPY\x01", b"\x93NUMPY\x02", b"\x93NUMPY\x03"):
         raise ValueError(f"{name!r} is no array")
@@ -69,7 +69,7 @@ def _array(member: IO[bytes], size: int, name: str) -> ndarray:
     return _filled(member, dtype, shape, "F" if match[2] == b"True" else "C", name)
 
 
-def _filled(member: IO[bytes], dtype: np.dtype[Any], shape: tuple[int, ...], order: Any, name: str) -> ndarray:
+def _filled(member: zipfile.ZipExtFile, dtype: np.dtype[Any], shape: tuple[int, ...], order: Any, name: str) -> ndarray:
     flat = np.empty(prod(shape), dtype)
     room = memoryview(cast("Any", flat.view(np.uint8))) if len(flat) else memoryview(b"")
     at = 0
