@@ -14,8 +14,8 @@ from vlrface.types import Curve
 
 RANKS: Final = (1, 5, 10, 20, 50)
 REJECTED: Final = (0.1, 0.2, 0.3, 0.4, 0.5)
-
-_RANK1_SHARES: Final = np.arange(11) / 20
+RANK1_SHARES: Final = np.arange(11) / 20
+"""Rejected shares at which rank-1 is drawn."""
 
 
 def measure_identification(found: Findings, ranks: Ranks) -> None:
@@ -36,7 +36,7 @@ def measure_rank1_after_reject(found: Findings, ranks: Ranks, quality: Float[nda
         return
     people = people_of(ranks.identities)
     weights = person_weights(people.total, found.resamples, found.seed)[:, people.number]
-    ones, shares = np.ones((1, len(ranks)), np.float32), _RANK1_SHARES
+    ones, shares = np.ones((1, len(ranks)), np.float32), RANK1_SHARES
     value = resampled_rank1(ranks.first_mate, quality, shares, ones)[0]
     line = Sampled(value, resampled_rank1(ranks.first_mate, quality, shares, weights), people.total)
     gain = line.minus(line.columns(slice(0, 1)))

@@ -9,36 +9,28 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from vlrface.evaluate.findings import Findings, banded_curve, embeddings_of
-from vlrface.evaluate.identification import REJECTED
+from vlrface.evaluate.identification import RANK1_SHARES, REJECTED
 from vlrface.evaluate.measured_pairs import GALLERY, MOST_PAIRS, MeasuredPairs, is_probe, measured_pairs
 from vlrface.evaluate.protocol import BenchmarkProtocol
 from vlrface.evaluate.recomputed import measure_recomputed
-from vlrface.evaluate.rejection import FMRS, PARTIAL
+from vlrface.evaluate.rejection import EDC_SHARES, FMRS, add_areas, reference_lines, too_few_impostors
 from vlrface.metrics.identification import closed_set_ranks
 from vlrface.metrics.intervals import Sampled, people_of, person_weights
 from vlrface.metrics.rejection import (
-    EDC,
-    FEWEST_IMPOSTORS,
     JudgedPairs,
     RejectMode,
     judge,
     judged_edc,
-    oracle_line,
-    partial_auc,
-    random_line,
     resampled_rank1,
 )
 from vlrface.metrics.rejection_by_measure import resampled_hits, resampled_judged_edc
 from vlrface.metrics.rejection_recomputed import sort_pairs
 from vlrface.metrics.resampled import PairResamples, resample_pairs
-from vlrface.metrics.verification import accepted_at_far
 from vlrface.quality.embeddings import norms
 from vlrface.types import DISTRACTOR_IDENTITY, Curve, Faces, VlrfaceError
 
 RECOGNIZABILITY: Final = "recognizability"
 
-_EDC_SHARES: Final = np.arange(96) / 100
-_RANK1_SHARES: Final = np.arange(11) / 20
 
 Qualities = Mapping[str, Float[ndarray, " n"]]
 
@@ -144,14 +136,10 @@ class RejectionByMeasure(BenchmarkProtocol):
         return qualities
 
     def _is_usable(self, found: Findings, fmr: float, impostors: int) -> bool:
-        allowed = accepted_at_far(fmr, impostors)
-        usable = self.allow_few_impostors or allowed >= FEWEST_IMPOSTORS
-        if not usable:
-            found.left_out.append(
-                f"error versus reject at FMR {fmr:g}: {allowed} of {impostors} impostor pairs would decide it, at "
-                f"least {FEWEST_IMPOSTORS} are needed (--allow-few-impostors)"
-            )
-        return usable
+        too_few = "" if self.allow_few_impostors else too_few_impostors(fmr, impostors)
+        if too_few:
+            found.left_out.append(f"{too_few} (--allow-few-impostors)")
+        return not too_few
 
 
 def _measure_mode(
@@ -164,43 +152,19 @@ def _measure_mode(
     start = 0.0
     for name, quality in qualities.items():
         exact = judged_edc(judged, quality, mode=mode)
-        samples = resampled_judged_edc(judged, quality, _EDC_SHARES, drawn, mode=mode)
-        line = drawn.sampled(exact.at(_EDC_SHARES), samples)
+        samples = resampled_judged_edc(judged, quality, EDC_SHARES, drawn, mode=mode)
+        line = drawn.sampled(exact.at(EDC_SHARES), samples)
         start = float(line.value[0])
         found.add(f"fnmr{at}", line.columns(slice(0, 1)))
-        curves.append(banded_curve(name, _EDC_SHARES, line.interval()))
-        area = _add_areas(found, exact, drawn, samples, at, f"{suffix},measure={name}")
+        curves.append(banded_curve(name, EDC_SHARES, line.interval()))
+        area = add_areas(found, exact, drawn, samples, at, f"{suffix},measure={name}")
         if area is not None:
             areas[name] = area
     reference = RECOGNIZABILITY if RECOGNIZABILITY in areas else next(iter(areas), "")
     for name, area in areas.items():
         if name != reference:
             found.add(f"pauc_gain{at}{suffix},measure={name}", areas[reference].minus(area))
-    curves.append(Curve("random", _EDC_SHARES, random_line(start, _EDC_SHARES)))
-    curves.append(Curve("oracle", _EDC_SHARES, oracle_line(start, _EDC_SHARES)))
-    found.curves[f"edc{at}{suffix}"] = tuple(curves)
-
-
-def _add_areas(
-    found: Findings, exact: EDC, drawn: PairResamples, samples: Float[ndarray, "r k"], at: str, suffix: str
-) -> Sampled | None:
-    """Areas under one curve, raw and divided by the error before any reject; gives the usual one."""
-    usual: Sampled | None = None
-    for upper in PARTIAL:
-        end = f"{at}{f',reject={upper:g}' if upper != PARTIAL[0] else ''}{suffix}"
-        if upper > exact.rejected[-1]:
-            found.left_out.append(f"pauc{end}: no genuine pair is left at {upper:g} rejected")
-            continue
-        stop = int(np.searchsorted(_EDC_SHARES, upper)) + 1
-        areas = np.trapezoid(samples[:, :stop], _EDC_SHARES[:stop], axis=1)
-        area = drawn.sampled(np.array([partial_auc(exact, upper)]), areas[:, None])
-        usual = area if upper == PARTIAL[0] else usual
-        found.add(f"pauc{end}", area)
-        if exact.fnmr[0] > 0:
-            ratio = np.divide(areas, samples[:, 0], out=np.full(len(areas), np.nan), where=samples[:, 0] > 0)
-            normal = np.array([partial_auc(exact, upper, normalised=True)])
-            found.add(f"normalised_pauc{end}", drawn.sampled(normal, ratio[:, None], largest=np.inf))
-    return usual
+    found.curves[f"edc{at}{suffix}"] = (*curves, *reference_lines(start, EDC_SHARES))
 
 
 def _measure_rank1(found: Findings, faces: Faces, qualities: Qualities) -> None:
@@ -216,23 +180,23 @@ def _measure_rank1(found: Findings, faces: Faces, qualities: Qualities) -> None:
     weights = np.concatenate([np.ones((1, persons.total), np.float32), drawn])
     first, hit = np.ones((1, len(ranks)), np.float32), ranks.first_mate == 1
     curves: list[Curve] = []
-    places = np.searchsorted(_RANK1_SHARES, REJECTED)
+    places = np.searchsorted(RANK1_SHARES, REJECTED)
     for name, quality in ((name, quality[probes]) for name, quality in qualities.items()):
         if np.isnan(quality).all():
             found.left_out.append(f"rank-1 after reject, measure {name}: no probe has one")
             continue
-        value = resampled_rank1(ranks.first_mate, quality, _RANK1_SHARES, first)[0]
-        samples = resampled_hits(hit, quality, _RANK1_SHARES, weights, persons.number)
+        value = resampled_rank1(ranks.first_mate, quality, RANK1_SHARES, first)[0]
+        samples = resampled_hits(hit, quality, RANK1_SHARES, weights, persons.number)
         # The steps of quality cost a little, which the first row, the data themselves, shows.
         line = Sampled(value, np.clip(samples[1:] + (value - samples[0]), 0, 1), persons.total)
         gain = line.minus(line.columns(slice(0, 1)))
         found.add("rank1", line.columns(slice(0, 1)))
         found.add([f"rank1@reject={share:g},measure={name}" for share in REJECTED], line.columns(places))
         found.add([f"rank1_gain@reject={share:g},measure={name}" for share in REJECTED], gain.columns(places))
-        curves.append(banded_curve(name, _RANK1_SHARES, line.interval()))
+        curves.append(banded_curve(name, RANK1_SHARES, line.interval()))
     start = float(hit.mean())
-    curves.append(Curve("random", _RANK1_SHARES, np.full(len(_RANK1_SHARES), start)))
-    curves.append(Curve("oracle", _RANK1_SHARES, np.minimum(start / (1 - _RANK1_SHARES), 1)))
+    curves.append(Curve("random", RANK1_SHARES, np.full(len(RANK1_SHARES), start)))
+    curves.append(Curve("oracle", RANK1_SHARES, np.minimum(start / (1 - RANK1_SHARES), 1)))
     found.curves["rank1_reject"] = tuple(curves)
 
 

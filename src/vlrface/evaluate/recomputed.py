@@ -8,7 +8,8 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from vlrface.evaluate.findings import Findings, banded_curve
-from vlrface.metrics.rejection import RejectMode, oracle_line, partial_auc, random_line
+from vlrface.evaluate.rejection import add_area, reference_lines
+from vlrface.metrics.rejection import RejectMode
 from vlrface.metrics.rejection_recomputed import (
     RATIOS,
     SortedPairs,
@@ -55,21 +56,9 @@ def measure_recomputed(
             if len(exact.fnmr) < len(RATIOS):
                 found.left_out.append(f"pauc{suffix}: no pair of each kind is left at {RATIOS[len(exact.fnmr)]:g}")
                 continue
-            area = drawn.sampled(np.array([partial_auc(exact, _UPPER)]), np.trapezoid(samples, RATIOS)[:, None])
-            found.add(f"pauc{suffix}", area)
-            if value[0] > 0:
-                normal = np.array([partial_auc(exact, _UPPER, normalised=True)])
-                found.add(f"normalised_pauc{suffix}", drawn.sampled(normal, _normalised(samples), largest=np.inf))
+            add_area(found, exact, _UPPER, drawn, samples, RATIOS, suffix)
     for fmr in fmrs:
-        curves[fmr].append(Curve("random", RATIOS, random_line(start[fmr], RATIOS)))
-        curves[fmr].append(Curve("oracle", RATIOS, oracle_line(start[fmr], RATIOS)))
-        found.curves[f"edc@fmr={fmr:g}{_suffix(mode)}"] = tuple(curves[fmr])
-
-
-def _normalised(samples: Float[ndarray, "r k"]) -> Float[ndarray, "r 1"]:
-    """Area of each resampled curve, divided by its error before any reject; NaN where that is 0."""
-    areas, first = np.trapezoid(samples, RATIOS), samples[:, 0]
-    return np.divide(areas, first, out=np.full(len(areas), np.nan), where=first > 0)[:, None]
+        found.curves[f"edc@fmr={fmr:g}{_suffix(mode)}"] = (*curves[fmr], *reference_lines(start[fmr], RATIOS))
 
 
 def _suffix(mode: RejectMode) -> str:
