@@ -1,6 +1,5 @@
 """Cross-resolution from identity folders: a sharp gallery, and probes to be shrunk to several sizes."""
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -8,7 +7,7 @@ from typing import Final
 import numpy as np
 
 from vlrface.data.folder import read_identity_folder
-from vlrface.data.manifest import Benchmark, Manifest
+from vlrface.data.manifest import Benchmark, Manifest, lot
 from vlrface.types import VlrfaceError
 
 SIDES: Final = (7, 14, 21, 28, 56)
@@ -19,7 +18,7 @@ def read_cross_resolution(root: Path, sides: Sequence[int] = SIDES, seed: int = 
     """Read `root/<identity>/<any name>.jpg`: of each person one picture is gallery, the others are probes at each side.
 
     A person with a single picture is left out. Which picture is gallery depends on its path below the root and the seed
-    alone, by a hash, so that it is the same with every version of numpy and whoever else is in the folder.
+    alone, by `manifest.lot`.
 
     Args:
         root: folder of the persons, see `read_identity_folder`; best of sharp pictures, larger than the largest side: a
@@ -40,11 +39,8 @@ def read_cross_resolution(root: Path, sides: Sequence[int] = SIDES, seed: int = 
         raise VlrfaceError(f"cross-resolution needs different sides of at least 1 pixel, not {list(sides)}")
     everybody = read_identity_folder(root)
     _, person, pictures = np.unique(everybody.identities, return_inverse=True, return_counts=True)
-    lots = [
-        hashlib.sha256(f"{seed} {source}".encode("utf-8", "surrogateescape")).digest() for source in everybody.sources
-    ]
     drawn: dict[int, int] = {}
-    for row in sorted(range(len(everybody)), key=lots.__getitem__):
+    for row in sorted(range(len(everybody)), key=lambda row: lot(seed, everybody.sources[row])):
         drawn.setdefault(int(person[row]), row)
     many = pictures[person] > 1
     if not many.any():

@@ -18,6 +18,7 @@ from vlrface.data.mat import read_mat
 from vlrface.types import VlrfaceError
 
 _ABSOLUTE: Final = re.compile(r"[/\\]|[A-Za-z]:")
+_UNPRINTED: Final = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 _LONGEST_PATH: Final = 4096  # characters; more than any system takes
 _LONGEST_NAME: Final = 255
 _LARGEST: Final = 2**53  # a double holds all whole numbers up to here
@@ -42,7 +43,7 @@ def path_inside(entry: str, where: str) -> str:
     shown = repr(entry if len(entry) <= 80 else entry[:77] + "...")
     if len(entry) > _LONGEST_PATH:
         raise VlrfaceError(f"{where}: {shown} is not a file name, it is too long. Take another copy of the list")
-    if any(ord(each) < 32 or 0xD800 <= ord(each) < 0xE000 or each == "\x7f" for each in entry):
+    if _UNPRINTED.search(entry):
         raise VlrfaceError(f"{where}: {shown} is not a file name. Take another copy of the list")
     plain = posixpath.normpath(entry)
     if _ABSOLUTE.match(entry) or plain.split("/")[0] == ".." or ".." in entry.split("\\"):

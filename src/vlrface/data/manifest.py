@@ -88,12 +88,12 @@ class Manifest:
             )
 
     def _check_sources(self) -> None:
+        in_memory = self.root is None and self.archive is None
         seen: set[tuple[str, str]] = set()
         for split, source in zip(self.splits.tolist(), self.sources.tolist(), strict=True):
             if (split, source) in seen:
                 raise VlrfaceError(f"manifest: {source} occurs more than once in split {split!r}")
             seen.add((split, source))
-            in_memory = self.root is None and self.archive is None
             if in_memory and not (source[:1] == "#" and source[1:].isdecimal()):
                 raise VlrfaceError(f"manifest: source {source!r} is no array row such as '#17', and there is no root")
 
@@ -175,11 +175,19 @@ def _file_state(path: str) -> str:
     return f"{found.st_size} {found.st_mtime_ns}"
 
 
+def lot(seed: int, what: object) -> bytes:
+    """The place of a person or picture in a seeded draw: who has the lowest lots is drawn.
+
+    A hash (own choice), so that it is the same with every version of numpy and does not depend on who else is there;
+    drawing more with the same seed keeps those who were drawn before.
+    """
+    return hashlib.sha256(f"{seed} {what}".encode("utf-8", "surrogateescape")).digest()
+
+
 def hold_out(manifest: Manifest, identities: int, seed: int, *, min_images: int = 2) -> tuple[Manifest, Manifest]:
     """Split by person: some identities are taken out of a manifest, with all their images.
 
-    Who is held out depends on the identity numbers and the seed alone, by a hash (own choice, so that it is the same
-    with every version of numpy); holding out more with the same seed keeps those who were held out before.
+    Who is held out depends on the identity numbers and the seed alone, by `lot`.
 
     Args:
         manifest: what to split. Crops of unknown persons and distractors stay in the first result.
@@ -201,8 +209,8 @@ def hold_out(manifest: Manifest, identities: int, seed: int, *, min_images: int 
             f"cannot hold out {identities} identities: {len(candidates)} of {len(numbers)} have at least "
             f"{min_images} images. Ask for between 1 and {len(candidates)}, or lower min_images"
         )
-    lots = sorted((hashlib.sha256(f"{seed} {number}".encode()).digest(), number) for number in candidates)
-    held = np.isin(manifest.identities, [number for _, number in lots[:identities]])
+    drawn = sorted(candidates, key=lambda number: lot(seed, number))[:identities]
+    held = np.isin(manifest.identities, drawn)
     if held.all():
         raise VlrfaceError(f"holding out {identities} identities would leave no crop to train on; hold out fewer")
     return manifest.rows(~held), manifest.rows(held)

@@ -5,7 +5,6 @@ Subjects are numbered 1 to 130, visible cameras 1 to 5. Infra-red cameras (6, 7,
 are left out. Suffixes may have any case: the archive has `001_frontal.JPG` beside `001_cam1_1.jpg`.
 """
 
-import hashlib
 import os
 import re
 from collections.abc import Mapping
@@ -19,7 +18,7 @@ from numpy import ndarray
 
 from vlrface.data.folder import file_names, is_image_name
 from vlrface.data.listed import below, part, refuse_missing
-from vlrface.data.manifest import Benchmark, Manifest
+from vlrface.data.manifest import Benchmark, Manifest, lot
 from vlrface.types import VlrfaceError
 
 PUBLISHED: Final[Mapping[str, int]] = MappingProxyType(
@@ -95,8 +94,7 @@ def read(root: Path, allow_missing: bool = False) -> Benchmark:
 def subjects_to_test(identities: Int[ndarray, " n"], count: int = TEST_SUBJECTS, seed: int = 0) -> Int[ndarray, " m"]:
     """Who is tested in the variant "50 to fine-tune, 80 to test": a seeded choice of persons.
 
-    It depends on the numbers of the persons and the seed alone, by the hash of `hold_out`, so that it is the same with
-    every version of numpy; a larger count with the same seed keeps those who were chosen before.
+    It depends on the numbers of the persons and the seed alone, by `manifest.lot`.
 
     Args:
         identities: of any rows; each person counts once, unknown persons and distractors do not.
@@ -112,8 +110,8 @@ def subjects_to_test(identities: Int[ndarray, " n"], count: int = TEST_SUBJECTS,
     numbers = np.unique(identities[identities >= 0]).tolist()
     if not 0 < count <= len(numbers):
         raise VlrfaceError(f"cannot test {count} of {len(numbers)} subjects: ask for between 1 and {len(numbers)}")
-    lots = sorted((hashlib.sha256(f"{seed} {number}".encode()).digest(), number) for number in numbers)
-    return np.array(sorted(number for _, number in lots[:count]), np.int64)
+    drawn = sorted(numbers, key=lambda number: lot(seed, number))[:count]
+    return np.array(sorted(drawn), np.int64)
 
 
 def read_finetuning(root: Path, seed: int = 0) -> Manifest:

@@ -7,18 +7,20 @@ the test set: both places are looked at. Folders may be spelt in any case: the a
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
 import numpy as np
 
-from vlrface.data.folder import file_names, is_image_name, read_identity_folder
+from vlrface.data.folder import read_identity_folder
 from vlrface.data.lines import text_array
 from vlrface.data.listed import below, compared, name_inside, part, read_listed, refuse_missing, texts
 from vlrface.data.manifest import Benchmark, Manifest
 from vlrface.data.mat import read_mat
 from vlrface.data.persons import contradictions, persons_of_pairs
+from vlrface.data.searched import search_benchmark
 from vlrface.types import UNKNOWN_IDENTITY, Pairing, VlrfaceError
 
 PUBLISHED: Final[Mapping[str, int]] = MappingProxyType(
@@ -64,33 +66,15 @@ def read_identification(root: Path, allow_missing: bool = False) -> Benchmark:
             named) and `allow_missing` is not set.
     """
     testing = part(root, _IDENTIFICATION)
-    gallery = read_listed(root, part(testing, "gallery"), _list(testing, "gallery_img_ID_pairs.mat"), "gallery")
+    gallery_list = _list(testing, "gallery_img_ID_pairs.mat")
     mated_list = _list(testing, "mated_probe_img_ID_pairs.mat")
-    mated = read_listed(root, part(testing, "mated_probe"), mated_list, "mated_probe")
-    folder = part(testing, "unmated_probe")
-    unmated = below(root, folder, [name for name in file_names(folder) if is_image_name(name)])
-    missing, surplus = gallery.missing + mated.missing, gallery.surplus + mated.surplus
-    refuse_missing(root, missing, allow_missing)
-    manifest = Manifest(
-        text_array(gallery.sources + mated.sources + unmated, str(root)),
-        np.concatenate([gallery.identities, mated.identities, np.full(len(unmated), UNKNOWN_IDENTITY, np.int64)]),
-        np.repeat(
-            ["gallery", "mated_probe", "unmated_probe"], [len(gallery.sources), len(mated.sources), len(unmated)]
-        ),
-        root=root,
-    )
-    counts = {
-        "gallery": len(gallery.sources),
-        "mated_probe": len(mated.sources),
-        "unmated_probe": len(unmated),
-        "test_images": len(manifest),
-        "gallery_identities": len(np.unique(gallery.identities)),
-        "mated_probe_identities": len(np.unique(mated.identities)),
-        "mated_probe_without_mate": int((~np.isin(mated.identities, gallery.identities)).sum()),
-        "missing": len(missing),
-        "surplus": len(surplus),
+    listed = {
+        "gallery": read_listed(root, part(testing, "gallery"), gallery_list, "gallery"),
+        "mated_probe": read_listed(root, part(testing, "mated_probe"), mated_list, "mated_probe"),
     }
-    return Benchmark("survface-id", manifest, counts, PUBLISHED, tuple(missing), tuple(surplus))
+    unmated = ("unmated_probe", part(testing, "unmated_probe"), UNKNOWN_IDENTITY)
+    found = search_benchmark("survface-id", root, listed, unmated, PUBLISHED, allow_missing=allow_missing)
+    return replace(found, counts={**found.counts, "test_images": len(found.manifest)})
 
 
 def read_verification(root: Path, allow_missing: bool = False) -> Benchmark:

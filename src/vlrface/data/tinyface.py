@@ -9,12 +9,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-import numpy as np
-
-from vlrface.data.folder import file_names, is_image_name, read_identity_folder
-from vlrface.data.lines import text_array
-from vlrface.data.listed import below, part, read_listed, refuse_missing
+from vlrface.data.folder import read_identity_folder
+from vlrface.data.listed import part, read_listed
 from vlrface.data.manifest import Benchmark, Manifest
+from vlrface.data.searched import search_benchmark
 from vlrface.types import DISTRACTOR_IDENTITY
 
 PUBLISHED: Final[Mapping[str, int]] = MappingProxyType(
@@ -47,29 +45,11 @@ def read_testing(root: Path, allow_missing: bool = False) -> Benchmark:
             named) and `allow_missing` is not set.
     """
     testing = part(root, "Testing_Set")
-    gallery_list, probe_list = testing / "gallery_match_img_ID_pairs.mat", testing / "probe_img_ID_pairs.mat"
-    gallery = read_listed(root, part(testing, "Gallery_Match"), gallery_list, "gallery")
-    probe = read_listed(root, part(testing, "Probe"), probe_list, "probe")
-    folder = part(testing, "Gallery_Distractor")
-    distractors = below(root, folder, [name for name in file_names(folder) if is_image_name(name)])
-    missing, surplus = gallery.missing + probe.missing, gallery.surplus + probe.surplus
-    refuse_missing(root, missing, allow_missing)
-    manifest = Manifest(
-        text_array(gallery.sources + probe.sources + distractors, str(root)),
-        np.concatenate(
-            [gallery.identities, probe.identities, np.full(len(distractors), DISTRACTOR_IDENTITY, np.int64)]
+    listed = {
+        "gallery": read_listed(
+            root, part(testing, "Gallery_Match"), testing / "gallery_match_img_ID_pairs.mat", "gallery"
         ),
-        np.repeat(["gallery", "probe", "distractor"], [len(gallery.sources), len(probe.sources), len(distractors)]),
-        root=root,
-    )
-    counts = {
-        "gallery": len(gallery.sources),
-        "probe": len(probe.sources),
-        "distractor": len(distractors),
-        "gallery_identities": len(np.unique(gallery.identities)),
-        "probe_identities": len(np.unique(probe.identities)),
-        "probe_without_mate": int((~np.isin(probe.identities, gallery.identities)).sum()),
-        "missing": len(missing),
-        "surplus": len(surplus),
+        "probe": read_listed(root, part(testing, "Probe"), testing / "probe_img_ID_pairs.mat", "probe"),
     }
-    return Benchmark("tinyface", manifest, counts, PUBLISHED, tuple(missing), tuple(surplus))
+    distractors = ("distractor", part(testing, "Gallery_Distractor"), DISTRACTOR_IDENTITY)
+    return search_benchmark("tinyface", root, listed, distractors, PUBLISHED, allow_missing=allow_missing)
