@@ -14,9 +14,14 @@ from typing import Final, Literal, get_args
 
 import numpy as np
 
+from vlrface.data import scface, survface, tinyface
 from vlrface.data.folder import read_identity_folder, read_images
+from vlrface.data.insightface_bin import read_bin
 from vlrface.data.listed import missing_below, part
 from vlrface.data.manifest import Benchmark, Manifest
+from vlrface.data.pairs import read_pairs
+from vlrface.data.recordio import read_records
+from vlrface.data.table import read_table
 from vlrface.images.decode import DecodeError
 from vlrface.types import VlrfaceError
 
@@ -160,45 +165,33 @@ def _with_training(found: _Found, root: Path, read_training: Callable[[Path], Ma
 
 
 def _tinyface(data: Path, _: Path, __: bool) -> _Found:
-    from vlrface.data.tinyface import read_testing, read_training
-
-    return _with_training(_benchmark(read_testing(data, allow_missing=True)), data, read_training)
+    return _with_training(_benchmark(tinyface.read_testing(data, allow_missing=True)), data, tinyface.read_training)
 
 
 def _survface_id(data: Path, _: Path, __: bool) -> _Found:
-    from vlrface.data.survface import read_identification, read_training
-
-    return _with_training(_benchmark(read_identification(data, allow_missing=True)), data, read_training)
+    return _with_training(
+        _benchmark(survface.read_identification(data, allow_missing=True)), data, survface.read_training
+    )
 
 
 def _survface_verif(data: Path, _: Path, __: bool) -> _Found:
-    from vlrface.data.survface import read_verification
-
-    return _benchmark(read_verification(data, allow_missing=True))
+    return _benchmark(survface.read_verification(data, allow_missing=True))
 
 
 def _scface(data: Path, _: Path, __: bool) -> _Found:
-    from vlrface.data.scface import read
-
-    return _benchmark(read(data, allow_missing=True))
+    return _benchmark(scface.read(data, allow_missing=True))
 
 
 def _pairs(data: Path, list_file: Path, _: bool) -> _Found:
-    from vlrface.data.pairs import read_pairs
-
     read = read_pairs(list_file, data, allow_missing=True)
     return replace(_benchmark(read), surplus=_unused(data, read.manifest))
 
 
 def _bin(data: Path, _: Path, __: bool) -> _Found:
-    from vlrface.data.insightface_bin import read_bin
-
     return _benchmark(read_bin(data))
 
 
 def _rec(data: Path, _: Path, progress: bool) -> _Found:
-    from vlrface.data.recordio import read_records
-
     return _manifest(read_records(data, allow_missing=True, progress=progress))
 
 
@@ -208,8 +201,6 @@ def _identities(data: Path, _: Path, __: bool) -> _Found:
 
 
 def _table(data: Path, list_file: Path, _: bool) -> _Found:
-    from vlrface.data.table import read_table
-
     read = read_table(list_file, data)
     missing = missing_below(data, dict.fromkeys(read.sources.tolist()))
     return _manifest(read, missing=missing, surplus=_unused(data, read))

@@ -18,7 +18,7 @@ from vlrface.experiment.model import Model, load_model
 from vlrface.experiment.options import Layout, ModelOptions
 from vlrface.experiment.outputs import check_suffix
 from vlrface.images.decode import DecodeError
-from vlrface.images.degrade import UNRECOGNIZABLE, degrade
+from vlrface.images.degrade import UNRECOGNIZABLE, degraded
 from vlrface.types import UNKNOWN_IDENTITY, UNRECOGNIZABLE_ROLE, Faces
 
 _DESTROYED = 200
@@ -74,10 +74,7 @@ def encode_destroyed(encoder: Encoder, pictures: Sequence[UInt8[ndarray, "_ _ 3"
 
     They show where the network puts what nobody can recognise; no figure counts them.
     """
-    destroyed = [
-        degrade(np.ascontiguousarray(picture), UNRECOGNIZABLE.draw(np.random.default_rng([0, i])))
-        for i, picture in enumerate(pictures)
-    ]
+    destroyed = degraded(pictures, UNRECOGNIZABLE, seed=0)
     n = len(destroyed)
     manifest = Manifest(
         sources=np.array([f"#{i}" for i in range(n)]),

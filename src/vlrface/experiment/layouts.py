@@ -4,8 +4,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from vlrface.data import scface, survface, tinyface
+from vlrface.data.cross_resolution import read_cross_resolution
 from vlrface.data.folder import is_image_name, read_identity_folder, read_images
+from vlrface.data.insightface_bin import read_bin
 from vlrface.data.manifest import Benchmark, Manifest
+from vlrface.data.pairs import read_pairs
+from vlrface.data.recordio import read_records
+from vlrface.data.table import read_table
 from vlrface.experiment.options import Layout
 from vlrface.types import VlrfaceError
 
@@ -60,85 +66,23 @@ def _plain(name: str, manifest: Manifest) -> Benchmark:
     return Benchmark(name, manifest, counts={}, published={})
 
 
-def _tinyface(data: Path, _: Path | None, allow_missing: bool) -> Benchmark:
-    from vlrface.data.tinyface import read_testing
-
-    return read_testing(data, allow_missing=allow_missing)
-
-
-def _survface_id(data: Path, _: Path | None, allow_missing: bool) -> Benchmark:
-    from vlrface.data.survface import read_identification
-
-    return read_identification(data, allow_missing=allow_missing)
-
-
-def _survface_verif(data: Path, _: Path | None, allow_missing: bool) -> Benchmark:
-    from vlrface.data.survface import read_verification
-
-    return read_verification(data, allow_missing=allow_missing)
-
-
-def _scface(data: Path, _: Path | None, allow_missing: bool) -> Benchmark:
-    from vlrface.data.scface import read
-
-    return read(data, allow_missing=allow_missing)
-
-
-def _pairs(data: Path, list_file: Path | None, allow_missing: bool) -> Benchmark:
-    from vlrface.data.pairs import read_pairs
-
+def _given(list_file: Path | None) -> Path:
     assert list_file is not None  # noqa: S101 (checked by read_layout)
-    return read_pairs(list_file, data, allow_missing=allow_missing)
+    return list_file
 
 
-def _bin(data: Path, _: Path | None, allow_missing: bool) -> Benchmark:
-    del allow_missing  # the pictures are in the file
-    from vlrface.data.insightface_bin import read_bin
-
-    return read_bin(data)
-
-
-def _cross_resolution(data: Path, _: Path | None, allow_missing: bool) -> Benchmark:
-    del allow_missing  # folders are listed, nothing can be missing
-    from vlrface.data.cross_resolution import read_cross_resolution
-
-    return read_cross_resolution(data)
-
-
-def _rec(data: Path, _: Path | None, allow_missing: bool) -> Benchmark:
-    from vlrface.data.recordio import read_records
-
-    return _plain("rec", read_records(data, allow_missing=allow_missing))
-
-
-def _table(data: Path, list_file: Path | None, allow_missing: bool) -> Benchmark:
-    del allow_missing  # files are looked for when they are decoded, and are then misses
-    from vlrface.data.table import read_table
-
-    assert list_file is not None  # noqa: S101 (checked by read_layout)
-    return _plain("table", read_table(list_file, data))
-
-
-def _identities(data: Path, _: Path | None, allow_missing: bool) -> Benchmark:
-    del allow_missing  # folders are listed, nothing can be missing
-    return _plain("identities", read_identity_folder(data))
-
-
-def _pictures(data: Path, _: Path | None, allow_missing: bool) -> Benchmark:
-    del allow_missing  # folders are listed, nothing can be missing
-    return _plain("pictures", read_images([data]))
-
-
+# Where nothing can be missing, that is not asked: folders are listed, a .bin holds its pictures. The files of a table
+# are looked for when they are decoded, and are then misses.
 _READERS: Final[dict[Layout, Callable[[Path, Path | None, bool], Benchmark]]] = {
-    "tinyface": _tinyface,
-    "survface-id": _survface_id,
-    "survface-verif": _survface_verif,
-    "scface": _scface,
-    "pairs": _pairs,
-    "bin": _bin,
-    "cross-resolution": _cross_resolution,
-    "rec": _rec,
-    "table": _table,
-    "identities": _identities,
-    "pictures": _pictures,
+    "tinyface": lambda data, _, allow: tinyface.read_testing(data, allow_missing=allow),
+    "survface-id": lambda data, _, allow: survface.read_identification(data, allow_missing=allow),
+    "survface-verif": lambda data, _, allow: survface.read_verification(data, allow_missing=allow),
+    "scface": lambda data, _, allow: scface.read(data, allow_missing=allow),
+    "pairs": lambda data, listed, allow: read_pairs(_given(listed), data, allow_missing=allow),
+    "bin": lambda data, _, __: read_bin(data),
+    "cross-resolution": lambda data, _, __: read_cross_resolution(data),
+    "rec": lambda data, _, allow: _plain("rec", read_records(data, allow_missing=allow)),
+    "table": lambda data, listed, _: _plain("table", read_table(_given(listed), data)),
+    "identities": lambda data, _, __: _plain("identities", read_identity_folder(data)),
+    "pictures": lambda data, _, __: _plain("pictures", read_images([data])),
 }

@@ -10,8 +10,9 @@ from jaxtyping import UInt8
 from numpy import ndarray
 
 from vlrface.data.manifest import Benchmark
+from vlrface.quality.measure import picture_rows
 from vlrface.report import Attention, EmbeddingMap, Pictures, write_report
-from vlrface.types import UNRECOGNIZABLE_ROLE, Curve, Faces, Report, VlrfaceError
+from vlrface.types import UNRECOGNIZABLE_ROLE, Curve, Faces, Report
 
 if TYPE_CHECKING:
     from vlrface.experiment.network import Trained
@@ -32,12 +33,10 @@ def crop_opener(benchmark: Benchmark | None, faces: Faces) -> OpenCrop | None:
     if benchmark is None:
         return None
     manifest = benchmark.manifest
-    keys = zip(map(str, manifest.splits), map(str, manifest.sources), strict=True)
-    position = {key: row for row, key in enumerate(keys)}
     shown = shown_faces(faces)
-    for key in zip(map(str, shown.roles), map(str, shown.names), strict=True):
-        if key not in position:
-            raise VlrfaceError(f"--data is not the data set of these faces: it has no {key[0]} {key[1]}")
+    rows = picture_rows(shown, manifest)
+    keys = zip(shown.roles.tolist(), shown.names.tolist(), strict=True)
+    position = dict(zip(keys, rows.tolist(), strict=True))
     return lambda role, name: manifest.picture(position[role, name])
 
 

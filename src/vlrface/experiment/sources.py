@@ -14,7 +14,7 @@ from vlrface.data.cache import Crops, cached_crops, crops_in_memory
 from vlrface.data.folder import read_identity_folder
 from vlrface.data.manifest import Manifest
 from vlrface.experiment.config import FolderSource, Source, UnrecognizableConfig
-from vlrface.images.degrade import degrade
+from vlrface.images.degrade import degrade, degraded
 from vlrface.images.procedural import procedural_faces
 from vlrface.models.recognizer import Recognizer
 from vlrface.types import VlrfaceError
@@ -109,15 +109,5 @@ def unrecognizable_inputs(
     if len(rows) == 0:
         raise VlrfaceError("data.unrecognizable.source has no picture of a person who is trained on")
     chosen = np.random.default_rng(config.seed).choice(rows, config.count, replace=config.count > len(rows))
-    pictures = make_unrecognizable([source.crops[row] for row in chosen], config)
+    pictures = degraded([source.crops[row] for row in chosen], config.degradation, config.seed)
     return torch.from_numpy(np.stack([recognizer.prepare(picture) for picture in pictures]))
-
-
-def make_unrecognizable(
-    pictures: Sequence[UInt8[ndarray, "_ _ 3"]], config: UnrecognizableConfig
-) -> list[UInt8[ndarray, "_ _ 3"]]:
-    """Destroy pictures by the severe degradation of `config`, seeded per picture."""
-    return [
-        degrade(np.ascontiguousarray(picture), config.degradation.draw(np.random.default_rng([config.seed, i])))
-        for i, picture in enumerate(pictures)
-    ]

@@ -29,7 +29,7 @@ The scale of severity (own choice; see `Degradation.severity` for the formula):
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Final, Literal, get_args
 
@@ -348,6 +348,16 @@ def _sensed(values: ndarray, degradation: Degradation) -> ndarray:
         light = np.clip(values, 0, None) / 255
         values = values + np.sqrt(degradation.shot_noise**2 * light + degradation.read_noise**2) * noise
     return to_bytes(values)
+
+
+def degraded(
+    pictures: Sequence[UInt8[ndarray, "_ _ 3"]], drawn_from: "DegradationRange", seed: int
+) -> list[UInt8[ndarray, "_ _ 3"]]:
+    """Pictures as cameras drawn from a range would give them, one camera each, seeded by (seed, place)."""
+    return [
+        degrade(np.ascontiguousarray(picture), drawn_from.draw(np.random.default_rng([seed, i])))
+        for i, picture in enumerate(pictures)
+    ]
 
 
 def _compressed(image: ndarray, quality: int) -> ndarray:

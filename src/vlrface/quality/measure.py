@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Final
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from numpy import ndarray
 from tqdm import tqdm
 
@@ -99,13 +99,7 @@ def measure_pictures(
     Raises:
         VlrfaceError: a face is not in the manifest, its size is another, or its picture cannot be decoded any more.
     """
-    source = rows_in(
-        faces,
-        manifest.splits.tolist(),
-        manifest.sources.tolist(),
-        "--data is not the data set of these faces: it lacks",
-        "Give the folder that was encoded",
-    )
+    source = picture_rows(faces, manifest)
     rows = np.flatnonzero((source >= 0) & faces.encoded)
     values = {name: np.full(len(faces), np.nan) for name in measures}
     with tqdm(total=len(rows), unit="img", desc="measure", disable=not progress) as bar:
@@ -116,6 +110,21 @@ def measure_pictures(
                 values[name][part] = measure(pictures)
             bar.update(len(part))
     return values
+
+
+def picture_rows(faces: Faces, manifest: Manifest) -> Int[ndarray, " n"]:
+    """Which row of a manifest is the picture of each face; -1 for a made unrecognizable face, which has none.
+
+    Raises:
+        VlrfaceError: a face is not in the manifest.
+    """
+    return rows_in(
+        faces,
+        manifest.splits.tolist(),
+        manifest.sources.tolist(),
+        "--data is not the data set of these faces: it lacks",
+        "Give the folder that was encoded",
+    )
 
 
 def _picture_measures(names: Sequence[str], serfiq: PictureMeasure | None) -> dict[str, PictureMeasure]:
