@@ -1,11 +1,13 @@
 """Writing files so that nothing is lost: a temporary name first, then a rename."""
 
 import errno
+import json
 import os
 import secrets
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 
 @contextmanager
@@ -47,3 +49,13 @@ def _named(error: OSError, path: Path) -> OSError:
     reason = error.strerror or str(error)
     remedy = "Free space, or choose" if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else "Choose"
     return OSError(error.errno, f"cannot write {path}: {reason}. {remedy} another place; nothing was lost")
+
+
+def write_json(path: Path, values: Any) -> None:
+    """Write JSON values to a file, atomically. NaN and infinity are refused: they are no JSON.
+
+    Raises:
+        OSError: as `written_atomically`.
+    """
+    with written_atomically(path) as temporary:
+        temporary.write_text(json.dumps(values, indent=1, allow_nan=False) + "\n", encoding="utf-8")

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
-from vlrface.files import written_atomically
+from vlrface.files import write_json, written_atomically
 from vlrface.npz import read_arrays
 
 DISTRACTOR_IDENTITY: Final = -100
@@ -242,6 +242,10 @@ class Estimate:
         interval = "" if np.isnan(self.low) else f" [{self.low:.4g}, {self.high:.4g}]"
         return f"{self.value:.4g}{interval}"
 
+    def to_json(self) -> dict[str, float | None]:
+        """Plain JSON values; NaN becomes null."""
+        return {name: _plain(getattr(self, name)) for name in ("value", "low", "high")}
+
 
 @dataclass(frozen=True, eq=False)
 class Curve:
@@ -261,6 +265,14 @@ class Curve:
         for values in (self.y, self.low, self.high):
             if values is not None and len(values) != len(self.x):
                 raise VlrfaceError(f"curve {self.name!r}: {len(values)} values over {len(self.x)} positions")
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values; NaN becomes null, as does a band that is not there."""
+        values: dict[str, Any] = {"name": self.name}
+        for key in ("x", "y", "low", "high"):
+            array = getattr(self, key)
+            values[key] = None if array is None else [_plain(v) for v in array.tolist()]
+        return values
 
 
 @dataclass(frozen=True, eq=False)
@@ -288,27 +300,15 @@ class Report:
         return {
             "title": self.title,
             "benchmark": self.benchmark,
-            "figures": {
-                k: {"value": _plain(v.value), "low": _plain(v.low), "high": _plain(v.high)}
-                for k, v in self.figures.items()
-            },
+            "figures": {k: v.to_json() for k, v in self.figures.items()},
             "counts": dict(self.counts),
-            "curves": {k: [_curve_to_json(c) for c in curves] for k, curves in self.curves.items()},
+            "curves": {k: [c.to_json() for c in curves] for k, curves in self.curves.items()},
             "context": dict(self.context),
         }
 
     def save(self, path: Path) -> None:
         """Write `to_json` to a file, atomically."""
-        with written_atomically(path) as temporary:
-            temporary.write_text(json.dumps(self.to_json(), indent=1, allow_nan=False) + "\n", encoding="utf-8")
-
-
-def _curve_to_json(curve: Curve) -> dict[str, Any]:
-    values: dict[str, Any] = {"name": curve.name}
-    for key in ("x", "y", "low", "high"):
-        array = getattr(curve, key)
-        values[key] = None if array is None else [_plain(v) for v in array.tolist()]
-    return values
+        write_json(path, self.to_json())
 
 
 def _plain(value: float) -> float | None:

@@ -12,6 +12,8 @@ from vlrface.metrics.open_set import open_set_at, search_open_set, tpir_area, tp
 from vlrface.metrics.templates import gallery_templates
 from vlrface.types import Faces, VlrfaceError
 
+from .made import failing
+
 FPIRS = (0.3, 0.2, 0.1, 0.01)
 
 
@@ -37,13 +39,6 @@ def made_faces(people=40, gallery=3, mated=4, unmated=300, seed=0):
         sizes=sizes.astype(np.int32),
         failures=np.full(n, "", "<U20"),
     )
-
-
-def failing(faces, rows):
-    """The same faces, of which some could not be encoded. Their rows hold numbers, as a careless writer leaves them."""
-    embeddings, index, failures = faces.embeddings.copy(), faces.recognizability.copy(), faces.failures.copy()
-    embeddings[rows], index[rows], failures[rows] = 0, 9, "truncated"
-    return dataclasses.replace(faces, embeddings=embeddings, recognizability=index, failures=failures)
 
 
 def searched(faces, kind="mean"):

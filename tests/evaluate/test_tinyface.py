@@ -15,6 +15,8 @@ from vlrface.metrics.rejection import edc, partial_auc, rank1_after_reject
 from vlrface.metrics.verification import auc, eer, tpr_at_far
 from vlrface.types import Faces, VlrfaceError
 
+from .made import failing
+
 
 def made_faces(people=40, probes=3, gallery=2, distractors=60, seed=0):
     """Larger faces have a higher index and less noise."""
@@ -38,13 +40,6 @@ def made_faces(people=40, probes=3, gallery=2, distractors=60, seed=0):
         sizes=sizes.astype(np.int32),
         failures=np.full(n, "", "<U20"),
     )
-
-
-def failing(faces, rows):
-    """The same faces, of which some could not be encoded. Their rows hold numbers, as a careless writer leaves them."""
-    embeddings, index, failures = faces.embeddings.copy(), faces.recognizability.copy(), faces.failures.copy()
-    embeddings[rows], index[rows], failures[rows] = 0, 9, "truncated"
-    return dataclasses.replace(faces, embeddings=embeddings, recognizability=index, failures=failures)
 
 
 @pytest.fixture(scope="module")

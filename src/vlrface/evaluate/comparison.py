@@ -1,6 +1,5 @@
 """What a comparison of two models found, as values and as plain sentences."""
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +8,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from vlrface.files import written_atomically
+from vlrface.files import write_json
 from vlrface.types import Curve, Estimate, VlrfaceError
 
 
@@ -113,23 +112,22 @@ class Comparison:
             "runs": list(self.runs),
             "figures": {
                 name: {
-                    "first": _estimate_to_json(each.first),
-                    "second": _estimate_to_json(each.second),
-                    "difference": _estimate_to_json(each.difference),
-                    "chance": _plain(each.chance),
+                    "first": each.first.to_json(),
+                    "second": each.second.to_json(),
+                    "difference": each.difference.to_json(),
+                    "chance": each.chance if np.isfinite(each.chance) else None,
                 }
                 for name, each in self.figures.items()
             },
             "sentences": list(self.sentences),
             "counts": dict(self.counts),
-            "curves": {key: [_curve_to_json(curve) for curve in curves] for key, curves in self.curves.items()},
+            "curves": {key: [_line(curve) for curve in curves] for key, curves in self.curves.items()},
             "context": dict(self.context),
         }
 
     def save(self, path: Path) -> None:
         """Write `to_json` to a file, atomically."""
-        with written_atomically(path) as temporary:
-            temporary.write_text(json.dumps(self.to_json(), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        write_json(path, self.to_json())
 
 
 _KEY_FIGURES: Final = (
@@ -206,13 +204,6 @@ def _digits(value: float, points: bool) -> str:
     return text if float(text) or not value else f"{value:.2f}"
 
 
-def _estimate_to_json(estimate: Estimate) -> dict[str, float | None]:
-    return {part: _plain(getattr(estimate, part)) for part in ("value", "low", "high")}
-
-
-def _curve_to_json(curve: Curve) -> dict[str, Any]:
-    return {"name": curve.name, **{axis: [_plain(v) for v in getattr(curve, axis).tolist()] for axis in ("x", "y")}}
-
-
-def _plain(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
+def _line(curve: Curve) -> dict[str, Any]:
+    """A curve as JSON values, without the band that none of a comparison has."""
+    return {key: value for key, value in curve.to_json().items() if value is not None}

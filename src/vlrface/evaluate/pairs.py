@@ -48,6 +48,7 @@ class PairVerification(BenchmarkProtocol):
     """
 
     name: ClassVar[str] = "pairs"
+    needs_pairs: ClassVar[bool] = True
 
     fars: tuple[float, ...] = FARS
 

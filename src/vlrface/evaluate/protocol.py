@@ -15,9 +15,11 @@ class BenchmarkProtocol(ABC):
 
     Attributes:
         name: of the benchmark, as a report and the command line call it.
+        needs_pairs: whether the faces must have listed pairs.
     """
 
     name: ClassVar[str]
+    needs_pairs: ClassVar[bool] = False
 
     @abstractmethod
     def measure(self, faces: Faces, found: Findings) -> None:

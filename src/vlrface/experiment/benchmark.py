@@ -3,12 +3,10 @@
 Saved faces need neither torch nor pictures: what needs them is imported only when there is a model.
 """
 
-import os
 import re
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +20,7 @@ from vlrface.experiment.layouts import read_layout
 from vlrface.experiment.measures import add_measures
 from vlrface.experiment.model import Model, is_model, load_model
 from vlrface.experiment.options import BenchmarkName, Layout, ModelOptions, Outputs, ProtocolOptions
-from vlrface.experiment.outputs import check_outputs, check_suffix, write_papers
+from vlrface.experiment.outputs import check_outputs, check_suffix, result_files, write_papers
 from vlrface.experiment.pages import crop_opener, write_pages
 from vlrface.experiment.protocols import protocol_of
 from vlrface.types import Faces, Report, VlrfaceError
@@ -34,7 +32,6 @@ _LAYOUTS: dict[BenchmarkName, Layout] = {
     "scface": "scface",
     "cross-resolution": "cross-resolution",
 }
-_NEEDS_PAIRS = ("pairs", "survface-verif")
 _FIRST = (
     r"rank(1|5|20)", r"mAP", r"rank1@(distance|side)=\d+", r"tpir20@fpir=[^,]+", r"tpir20_area",
     r"tpr@far=0\.(1|01)(,side=\d+)?", r"accuracy", r"auc", r"eer", r"rank1@reject=0\.3",
@@ -82,7 +79,7 @@ def evaluate_benchmark(
     if data is not None:
         layout = _LAYOUTS.get(name, layout) if layout == "auto" and list_file is None else layout
         benchmark = read_layout(data, layout, list_file, allow_missing=allow_missing)
-        if name in _NEEDS_PAIRS and benchmark.pairing is None:
+        if protocol.needs_pairs and benchmark.pairing is None:
             raise VlrfaceError(
                 f"{data}: benchmark {name} needs pairs: give --list FILE (a pair list), or a .bin as --data"
             )
@@ -117,15 +114,7 @@ def _encoded(
 
 def _places(source: Path, name: str, outputs: Outputs, *, is_faces: bool) -> tuple[Path, Path | None]:
     folder = source if source.is_dir() else source.parent
-    stem = f"{source.stem}.{name}" if is_faces or source.suffix == ".onnx" else name
-    json, page = outputs.json or folder / f"{stem}.json", outputs.report or folder / f"{stem}.html"
-    for path, option in ((json, "--json"), (page, "--report")):
-        if path.parent.is_dir() and not os.access(path.parent, os.W_OK):
-            raise VlrfaceError(f"{path.parent} cannot be written to: give {option} FILE")
-    if outputs.report is None and find_spec("matplotlib") is None:
-        print('no page without the extra "report": pip install "vlrface[report]"')
-        return json, None
-    return json, page
+    return result_files(folder, f"{source.stem}.{name}" if is_faces or source.suffix == ".onnx" else name, outputs)
 
 
 def _title(report: Report, faces: Faces) -> str:

@@ -1,14 +1,13 @@
 """`vlrface compare`: two models on the same faces."""
 
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 
 from vlrface import __version__
 from vlrface.evaluate import Comparison, compare
 from vlrface.experiment.environment import environment
 from vlrface.experiment.options import BenchmarkName, Outputs, ProtocolOptions
-from vlrface.experiment.outputs import check_outputs, write_papers
+from vlrface.experiment.outputs import check_outputs, result_files, write_papers
 from vlrface.experiment.protocols import protocol_of
 from vlrface.report import write_comparison
 from vlrface.types import Faces
@@ -29,6 +28,7 @@ def compare_files(
     outputs = outputs or Outputs()
     check_outputs(outputs)
     protocol = protocol_of(name, protocol_options or ProtocolOptions())
+    json, page = result_files(first[0].parent, f"{first[0].stem}-{second[0].stem}.{name}", outputs)
     sides = [[Faces.load(path) for path in paths] for paths in (first, second)]
     names = names or _names(first[0], second[0])
     context = {
@@ -38,10 +38,6 @@ def compare_files(
         "models": {called: [_model(faces) for faces in side] for called, side in zip(names, sides, strict=True)},
     }
     found = compare(sides[0], sides[1], protocol, seed=seed, resamples=resamples, names=names, context=context)
-    stem = f"{first[0].stem}-{second[0].stem}.{name}"
-    json, page = outputs.json or first[0].parent / f"{stem}.json", outputs.report
-    if page is None and find_spec("matplotlib") is not None:
-        page = first[0].parent / f"{stem}.html"
     write_comparison(found, page, json)
     print("\n".join(found.sentences))
     for note in found.context["notes"]:

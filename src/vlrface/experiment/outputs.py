@@ -1,5 +1,7 @@
 """Where the results of a command go, and what it writes beside its page and its numbers."""
 
+import os
+from importlib.util import find_spec
 from pathlib import Path
 
 from vlrface.evaluate import Comparison
@@ -29,6 +31,22 @@ def check_suffix(path: Path | None, suffix: str) -> None:
     """
     if path is not None and path.suffix != suffix:
         raise VlrfaceError(f"{path}: give a name that ends in {suffix}")
+
+
+def result_files(folder: Path, stem: str, outputs: Outputs) -> tuple[Path, Path | None]:
+    """Where numbers and page go: as asked for, else `stem` in a folder. No page without the package that draws it.
+
+    Raises:
+        VlrfaceError: a folder cannot be written to.
+    """
+    json, page = outputs.json or folder / f"{stem}.json", outputs.report or folder / f"{stem}.html"
+    for path, option in ((json, "--json"), (page, "--report")):
+        if path.parent.is_dir() and not os.access(path.parent, os.W_OK):
+            raise VlrfaceError(f"{path.parent} cannot be written to: give {option} FILE")
+    if outputs.report is None and find_spec("matplotlib") is None:
+        print('no page without the extra "report": pip install "vlrface[report]"')
+        return json, None
+    return json, page
 
 
 def write_papers(report: Report | Comparison, outputs: Outputs) -> None:

@@ -1,6 +1,7 @@
 """Heads whose margin follows the norm of an embedding, or how hard a negative is; some with running statistics."""
 
 import math
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Int
@@ -34,6 +35,16 @@ class MagFace(Head):
     Raises:
         VlrfaceError: a setting outside its range.
     """
+
+    settings: ClassVar[tuple[str, ...]] = (
+        "scale",
+        "lowest_norm",
+        "highest_norm",
+        "lowest_margin_rad",
+        "highest_margin_rad",
+        "magnitude_weight",
+        "beyond_pi",
+    )
 
     def __init__(
         self,
@@ -91,15 +102,6 @@ class MagFace(Head):
             norm, lowest_norm=self.lowest_norm, highest_norm=self.highest_norm
         )
 
-    def extra_repr(self) -> str:
-        """The settings, for `print`."""
-        return (
-            f"dim={self.dim}, classes={self.classes}, scale={self.scale}, "
-            f"norm={self.lowest_norm}..{self.highest_norm}, "
-            f"margin_rad={self.lowest_margin_rad}..{self.highest_margin_rad}, "
-            f"magnitude_weight={self.magnitude_weight}, beyond_pi={self.beyond_pi}"
-        )
-
 
 class AdaFace(Head):
     """AdaFace (Kim et al., CVPR 2022): poor faces, by their norm, are pushed less; see `adaface` for its equation.
@@ -129,6 +131,8 @@ class AdaFace(Head):
     Raises:
         VlrfaceError: a setting outside its range.
     """
+
+    settings: ClassVar[tuple[str, ...]] = ("scale", "margin", "concentration", "momentum", "highest_norm", "gradient")
 
     norm_mean: Tensor
     norm_deviation: Tensor
@@ -200,14 +204,6 @@ class AdaFace(Head):
     def _clamped(self, norm: Tensor) -> Tensor:
         return norm.clamp(max=self.highest_norm)
 
-    def extra_repr(self) -> str:
-        """The settings, for `print`."""
-        return (
-            f"dim={self.dim}, classes={self.classes}, scale={self.scale}, margin={self.margin}, "
-            f"concentration={self.concentration}, momentum={self.momentum}, highest_norm={self.highest_norm}, "
-            f"gradient={self.gradient}"
-        )
-
 
 class MVSoftmax(Head):
     """MV-Softmax (Wang et al., AAAI 2020), its AM form; see `mv_softmax` for its equation.
@@ -224,6 +220,8 @@ class MVSoftmax(Head):
     Raises:
         VlrfaceError: a setting outside its range.
     """
+
+    settings: ClassVar[tuple[str, ...]] = ("scale", "margin", "hardness", "easy")
 
     def __init__(
         self,
@@ -255,13 +253,6 @@ class MVSoftmax(Head):
             cosine, norm, label, scale=self.scale, margin=self.margin, hardness=self.hardness, easy=self.easy
         )
 
-    def extra_repr(self) -> str:
-        """The settings, for `print`."""
-        return (
-            f"dim={self.dim}, classes={self.classes}, scale={self.scale}, margin={self.margin}, "
-            f"hardness={self.hardness}, easy={self.easy}"
-        )
-
 
 class CurricularFace(Head):
     """CurricularFace (Huang et al., CVPR 2020); see `curricularface` for its equation.
@@ -280,6 +271,8 @@ class CurricularFace(Head):
     Raises:
         VlrfaceError: a setting outside its range.
     """
+
+    settings: ClassVar[tuple[str, ...]] = ("scale", "margin_rad", "momentum")
 
     progress: Tensor
 
@@ -316,10 +309,3 @@ class CurricularFace(Head):
     ) -> Float[Tensor, "b k"]:
         """s·cos(θ_y + m) for the true class, s·cos θ_j·(t + cos θ_j) for hard negatives, s·cos θ_j for the others."""
         return curricularface(cosine, norm, label, scale=self.scale, margin_rad=self.margin_rad, progress=self.progress)
-
-    def extra_repr(self) -> str:
-        """The settings, for `print`."""
-        return (
-            f"dim={self.dim}, classes={self.classes}, scale={self.scale}, margin_rad={self.margin_rad}, "
-            f"momentum={self.momentum}"
-        )

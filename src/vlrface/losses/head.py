@@ -7,7 +7,7 @@ statistics keeps them as buffers, and takes each training batch in by `observe`;
 
 import math
 from abc import ABC, abstractmethod
-from typing import Any, NamedTuple, get_args
+from typing import Any, ClassVar, NamedTuple, get_args
 
 import torch
 import torch.nn.functional as F  # noqa: N812 (its usual name)
@@ -54,6 +54,9 @@ class Head(nn.Module, ABC):
     Raises:
         VlrfaceError: a size is too small.
     """
+
+    settings: ClassVar[tuple[str, ...]] = ()
+    """Names of the attributes that `print` shows."""
 
     prototypes: nn.Parameter
 
@@ -132,6 +135,10 @@ class Head(nn.Module, ABC):
             logits = self.logits(cosine, norm, label)
             loss = F.cross_entropy(logits, label.long())
             return HeadOutput(loss, cosine, logits, self.regularizer(norm))
+
+    def extra_repr(self) -> str:
+        """Sizes and settings, for `print`."""
+        return ", ".join(f"{name}={getattr(self, name)}" for name in ("dim", "classes", *self.settings))
 
 
 def check_scale(head: str, scale: float) -> None:

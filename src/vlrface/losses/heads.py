@@ -1,6 +1,7 @@
 """Heads of a fixed margin, or of none."""
 
 import math
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Int
@@ -35,10 +36,6 @@ class CrossEntropy(Head):
         """w_k·v + b_k for all classes."""
         return linear(cosine, norm, label, prototype_norm=self.prototypes.norm(dim=1), bias=self.bias)
 
-    def extra_repr(self) -> str:
-        """The sizes, for `print`."""
-        return f"dim={self.dim}, classes={self.classes}"
-
 
 class NormFace(Head):
     """NormFace (Wang et al., ACM MM 2017): cross entropy over scaled cosines; see `normface`.
@@ -53,6 +50,8 @@ class NormFace(Head):
         VlrfaceError: a setting outside its range.
     """
 
+    settings: ClassVar[tuple[str, ...]] = ("scale",)
+
     def __init__(self, dim: int, classes: int, scale: float = 64.0, *, seed: int = 0) -> None:
         super().__init__(dim, classes, seed=seed)
         check_scale("NormFace", scale)
@@ -63,10 +62,6 @@ class NormFace(Head):
     ) -> Float[Tensor, "b k"]:
         """s·cos θ for all classes."""
         return normface(cosine, norm, label, scale=self.scale)
-
-    def extra_repr(self) -> str:
-        """The settings, for `print`."""
-        return f"dim={self.dim}, classes={self.classes}, scale={self.scale}"
 
 
 class CosFace(Head):
@@ -83,6 +78,8 @@ class CosFace(Head):
         VlrfaceError: a setting outside its range.
     """
 
+    settings: ClassVar[tuple[str, ...]] = ("scale", "margin")
+
     def __init__(self, dim: int, classes: int, scale: float = 64.0, margin: float = 0.35, *, seed: int = 0) -> None:
         super().__init__(dim, classes, seed=seed)
         check_scale("CosFace", scale)
@@ -96,10 +93,6 @@ class CosFace(Head):
     ) -> Float[Tensor, "b k"]:
         """s·(cos θ_y - m) for the true class, s·cos θ_j for the others."""
         return cosface(cosine, norm, label, scale=self.scale, margin=self.margin)
-
-    def extra_repr(self) -> str:
-        """The settings, for `print`."""
-        return f"dim={self.dim}, classes={self.classes}, scale={self.scale}, margin={self.margin}"
 
 
 class ArcFace(Head):
@@ -117,6 +110,8 @@ class ArcFace(Head):
     Raises:
         VlrfaceError: a setting outside its range.
     """
+
+    settings: ClassVar[tuple[str, ...]] = ("scale", "margin_rad", "gradient", "beyond_pi")
 
     def __init__(
         self,
@@ -152,11 +147,4 @@ class ArcFace(Head):
             margin_rad=self.margin_rad,
             gradient=self.gradient,
             beyond_pi=self.beyond_pi,
-        )
-
-    def extra_repr(self) -> str:
-        """The settings, for `print`."""
-        return (
-            f"dim={self.dim}, classes={self.classes}, scale={self.scale}, margin_rad={self.margin_rad}, "
-            f"gradient={self.gradient}, beyond_pi={self.beyond_pi}"
         )
