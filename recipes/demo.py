@@ -43,7 +43,7 @@ experiment = Experiment(
             PartConfig(sharp, Chain((RandomDegradation(camera), view))),
         ),
         validation=ValidationConfig(crops, identities=50),
-        unrecognizable=UnrecognizableConfig(sharp, UNRECOGNIZABLE, count=192),
+        unrecognizable=(UnrecognizableConfig(sharp, UNRECOGNIZABLE, count=192),),
     ),
     head=ArcFaceConfig(scale=32.0, margin_rad=0.2),
     objective=ObjectiveConfig(

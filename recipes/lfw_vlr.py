@@ -75,7 +75,7 @@ experiment = Experiment(
             ),
         ),
         validation=ValidationConfig(crops, identities=80, seed=0),
-        unrecognizable=UnrecognizableConfig(crops, UNRECOGNIZABLE, count=256),
+        unrecognizable=(UnrecognizableConfig(crops, UNRECOGNIZABLE, count=256),),
     ),
     head=ArcFaceConfig(scale=32.0, margin_rad=0.3, from_teacher=True),
     objective=ObjectiveConfig(

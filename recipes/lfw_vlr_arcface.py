@@ -18,7 +18,7 @@ experiment = replace(
     full,
     name="lfw_vlr_arcface",
     model=replace(full.model, regression=False, attention=False),
-    data=replace(full.data, unrecognizable=None),
+    data=replace(full.data, unrecognizable=()),
     objective=replace(
         full.objective, weights=replace(full.objective.weights, regression=0.0, diversion=0.0, projection=0.0)
     ),

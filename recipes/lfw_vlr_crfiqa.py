@@ -21,7 +21,7 @@ experiment = replace(
     full,
     name="lfw_vlr_crfiqa",
     model=replace(full.model, attention=False),
-    data=replace(full.data, unrecognizable=None),
+    data=replace(full.data, unrecognizable=()),
     objective=replace(
         full.objective,
         weights=replace(full.objective.weights, diversion=0.0, projection=0.0),

@@ -83,6 +83,25 @@ class Checkpoint:
         return cls(tensors, json.loads(metadata[_CARD_KEY]))
 
 
+def is_checkpoint(path: Path) -> bool:
+    """Whether a file is a checkpoint of vlrface, by its header."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return _CARD_KEY in (file.metadata() or {})
+    except (SafetensorError, OSError):
+        return False
+
+
+def read_card(path: Path) -> dict[str, Any] | None:
+    """The card of a checkpoint, without its tensors; None where no checkpoint of vlrface is."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            text = (file.metadata() or {}).get(_CARD_KEY)
+    except (SafetensorError, OSError):
+        return None
+    return None if text is None else json.loads(text)
+
+
 def fingerprint(tensors: Mapping[str, Tensor]) -> str:
     """16 hexadecimal digits that tell one set of weights from another (SHA-256 over names, shapes and bytes)."""
     digest = hashlib.sha256()

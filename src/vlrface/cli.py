@@ -183,6 +183,60 @@ def compare(
     )  # fmt: skip
 
 
+def ablate(
+    recipe: tyro.conf.Positional[Path],
+    out: Path,
+    data: Path = Path("data"),
+    cache: Path = Path("cache"),
+    benchmark: tuple[str, ...] = (),
+    variants: tuple[str, ...] = (),
+    seeds: int | None = None,
+    jobs: int = 1,
+    held_out: bool = True,
+    figures: tuple[str, ...] = (),
+    resamples: int = 1000,
+    bootstrap_seed: int = 0,
+    only_table: bool = False,
+    quiet: bool = False,
+) -> None:
+    """Train variants of an experiment with several seeds each, measure them, and write one table that compares them.
+
+    Example: vlrface ablate recipes/study/ablation.py --data DATA --out runs/ablation --jobs 2
+    --benchmark tinyface=DATA/lfw-vlr/tinyface scface=DATA/lfw-vlr/scface
+
+    The same command goes on after a stop or a kill: finished trainings are kept (OUT/VARIANT/seedK, also those that
+    `vlrface train` made there), others go on where they were saved, and what is measured is not measured again.
+    OUT/ablation.html, .tex, .md and .json are rewritten after every training. Without --benchmark only the held-out
+    training identities are measured: choices need no test set. Exits with 1 if a training failed; its log is
+    OUT/VARIANT/seedK/ablate.log.
+
+    Args:
+        recipe: Python file that defines `ablation`, an `Ablation` of named experiments.
+        out: Folder of the ablation.
+        data: Folder to which the recipes' paths are relative.
+        cache: Folder for decoded crops; may be deleted at any time.
+        benchmark: Test sets as NAME=FOLDER: tinyface, survface-id, survface-verif, scface, cross-resolution, pairs (a
+            .bin), or retrieval (leave-one-out in any layout).
+        variants: Train and measure these only; the table keeps every variant that has been measured.
+        seeds: At most so many seeds of each variant; default as many as the recipe says.
+        jobs: Trainings side by side; each has one thread if there are several.
+        held_out: Measure leave-one-out retrieval among the held-out training identities.
+        figures: Further figures for the table as MEASUREMENT:FIGURE, e.g. tinyface:rank5 held-out:rank20.
+        resamples: Of the bootstrap over people and seeds.
+        bootstrap_seed: Of the bootstrap.
+        only_table: Train and measure nothing; write the table of what is there.
+        quiet: No progress bar.
+    """
+    from vlrface.experiment.ablating import ablate_recipe
+
+    failed = ablate_recipe(
+        recipe, out, data, cache, benchmarks=benchmark, variants=variants, seeds=seeds, jobs=jobs, held_out=held_out,
+        figures=figures, resamples=resamples, bootstrap_seed=bootstrap_seed, only_table=only_table, progress=not quiet,
+    )  # fmt: skip
+    if failed:
+        raise SystemExit(1)
+
+
 def data(
     action: tyro.conf.Positional[Literal["check"]],
     kind: tyro.conf.Positional[Kind],
@@ -245,6 +299,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "encode": encode,
     "evaluate": evaluate,
     "compare": compare,
+    "ablate": ablate,
     "score": score,
     "data": data,
 }

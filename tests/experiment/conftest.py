@@ -28,7 +28,7 @@ experiment = Experiment(
     data=DataConfig(
         (PartConfig(crops, Chain((RandomFraming(framing, 32, 32),))),),
         ValidationConfig(crops, 4),
-        UnrecognizableConfig(crops, count=16),
+        (UnrecognizableConfig(crops, count=16),),
     ),
     head=ArcFaceConfig(scale=32.0, margin_rad=0.3),
     objective=ObjectiveConfig(ObjectiveWeights()),

@@ -61,9 +61,10 @@ def test_no_picture_of_a_held_out_person_reaches_training_or_the_unrecognizable_
         seen["parts"] = parts
         return building_batches(parts, *args, **kwargs)
 
-    def inputs(config, source, people, recognizer):
+    def inputs(configs, loaded, people, recognizer):
+        source = loaded[configs[0].source]
         seen["pictures"] = source.people[source.usable(people)]
-        return unrecognizable_inputs(config, source, people, recognizer)
+        return unrecognizable_inputs(configs, loaded, people, recognizer)
 
     building_batches, unrecognizable_inputs = building.Batches, building.unrecognizable_inputs
     monkeypatch.setattr(building, "Batches", batches)
@@ -91,6 +92,18 @@ def test_a_procedural_person_is_another_one_with_another_seed(tmp_path):
     assert not set(one.people) & set(other.people)
 
 
+def weighted(experiment, **weights):
+    objective = experiment.objective
+    return dataclasses.replace(objective, weights=dataclasses.replace(objective.weights, **weights))
+
+
+def taught(experiment):
+    """With a teacher of its own crops."""
+    part = dataclasses.replace(experiment.data.parts[0], teacher=experiment.data.parts[0].source)
+    data = dataclasses.replace(experiment.data, parts=(part,))
+    return dataclasses.replace(experiment, data=data, teacher=MobileFaceNetConfig(32))
+
+
 WRONG = {
     "parts": (lambda e: {"data": dataclasses.replace(e.data, parts=())}, "parts is empty"),
     "validation": (
@@ -104,8 +117,53 @@ WRONG = {
     "regression": (lambda e: {"model": dataclasses.replace(e.model, regression=False)}, "model.regression=true"),
     "attention": (lambda e: {"model": dataclasses.replace(e.model, attention=False)}, "model.attention=true"),
     "unrecognizable": (
-        lambda e: {"data": dataclasses.replace(e.data, unrecognizable=None)},
+        lambda e: {"data": dataclasses.replace(e.data, unrecognizable=())},
         "needs data.unrecognizable",
+    ),
+    "serve": (
+        lambda e: {"model": dataclasses.replace(e.model, attention=False, serve="fused")},
+        "model.attention=true",
+    ),
+    "untrained_attention": (
+        lambda e: {
+            "model": dataclasses.replace(e.model, serve="attended"),
+            "objective": weighted(e, projection=0.0),
+        },
+        "nothing else trains the attention",
+    ),
+    "emphasis": (
+        lambda e: {
+            "model": dataclasses.replace(e.model, regression=False),
+            "objective": dataclasses.replace(weighted(e, regression=0.0, diversion=0.0), emphasis="recognizability"),
+        },
+        "nothing else trains the index",
+    ),
+    "emphasis_without_unrecognizable": (
+        lambda e: {
+            "data": dataclasses.replace(e.data, unrecognizable=()),
+            "objective": dataclasses.replace(
+                weighted(e, diversion=0.0, projection=0.0),
+                target="certainty_ratio",
+                distillation_emphasis="recognizability",
+            ),
+        },
+        "or an emphasis by recognizability needs data.unrecognizable or objective.statistics",
+    ),
+    "projected": (
+        lambda e: {"objective": dataclasses.replace(e.objective, projected="teacher")},
+        "part with a teacher",
+    ),
+    "positive": (lambda e: {"objective": dataclasses.replace(e.objective, positive="teacher")}, "part with a teacher"),
+    "ers": (
+        lambda e: {
+            "data": taught(e).data,
+            "objective": dataclasses.replace(e.objective, positive="teacher", target="ers"),
+        },
+        "d_P, which objective.target=ers does not have",
+    ),
+    "refresh_from": (
+        lambda e: {"training": dataclasses.replace(e.training, refresh_from="averaged")},
+        "needs training.average_decay",
     ),
     "from_teacher": (lambda e: {"head": dataclasses.replace(e.head, from_teacher=True)}, "a part with a teacher"),
     "teacher": (
@@ -130,26 +188,19 @@ def test_settings_that_contradict_each_other_are_named(experiment, name):
 def test_a_crop_without_its_aligned_picture_is_named(experiment, data, tmp_path):
     save(tmp_path / "hr", ["1"], 0)
     part = dataclasses.replace(experiment.data.parts[0], teacher=FolderSource(str(tmp_path / "hr")))
-    taught = dataclasses.replace(
+    without = dataclasses.replace(
         experiment, data=dataclasses.replace(experiment.data, parts=(part,)), teacher=MobileFaceNetConfig(32)
     )
     with pytest.raises(VlrfaceError, match="no aligned picture for 32 crops, first "):
-        build(taught, Places(data, tmp_path / "cache", progress=False))
+        build(without, Places(data, tmp_path / "cache", progress=False))
 
 
 def test_teacher_embeddings_are_cached_and_start_the_prototypes(experiment, data, tmp_path, monkeypatch):
-    source = experiment.data.parts[0].source
-    part = dataclasses.replace(experiment.data.parts[0], teacher=source)
-    taught = dataclasses.replace(
-        experiment,
-        data=dataclasses.replace(experiment.data, parts=(part,)),
-        teacher=MobileFaceNetConfig(32),
-        head=dataclasses.replace(experiment.head, from_teacher=True),
-    )
+    started = dataclasses.replace(taught(experiment), head=dataclasses.replace(experiment.head, from_teacher=True))
     places = Places(data, tmp_path, progress=False)
-    first = build(taught, places).ingredients
+    first = build(started, places).ingredients
     monkeypatch.setattr("vlrface.experiment.teacher.encode_crops", None)  # a second pass would fail
-    second = build(taught, places).ingredients
+    second = build(started, places).ingredients
     assert (first.teachers[0] == second.teachers[0]).all()
     prototypes = first.objective.head.prototypes.detach()
     # Four pictures of each person, in order: the rows of the first are the first four.

@@ -9,11 +9,13 @@ from vlrface.experiment.config import (
     DataConfig,
     Experiment,
     FolderSource,
+    FoundConfig,
     IResNetConfig,
     MobileFaceNetConfig,
     ModelConfig,
     ObjectiveConfig,
     PartConfig,
+    UnrecognizableConfig,
     ValidationConfig,
     load_recipe,
     model_from_json,
@@ -37,6 +39,48 @@ def small():
         objective=ObjectiveConfig(),
         training=TrainingOptions(epochs=2),
     )
+
+
+def test_what_stands_in_a_tuple_is_replaced_by_its_number():
+    crops = FolderSource("crops")
+    data = dataclasses.replace(small().data, unrecognizable=(UnrecognizableConfig(crops), FoundConfig("pool", "a.csv")))
+    given = dataclasses.replace(small(), data=data)
+    changed = override(
+        given,
+        ["data.parts.0.copies=2", "data.unrecognizable.0.count=9", "data.unrecognizable.1.list=b.csv",
+         "training.schedule.milestones.1=0.7"],
+    )  # fmt: skip
+    assert changed.data.parts[0].copies == 2.0
+    assert changed.data.unrecognizable == (UnrecognizableConfig(crops, count=9), FoundConfig("pool", "b.csv"))
+    assert changed.training.schedule.milestones == (0.5, 0.7)
+    assert override(given, ["data.unrecognizable=[]"]).data.unrecognizable == ()
+
+
+def test_own_choices_are_set_by_name():
+    changed = override(
+        small(),
+        ["model.index_gradient=0", "model.serve=fused", "objective.projected=teacher", "objective.positive=teacher",
+         "objective.emphasis=recognizability", "objective.distillation_emphasis=recognizability",
+         "objective.statistics=study/statistics.safetensors", "training.refresh_from=averaged"],
+    )  # fmt: skip
+    assert (changed.model.index_gradient, changed.model.serve) == (0.0, "fused")
+    assert changed.objective == ObjectiveConfig(
+        projected="teacher",
+        positive="teacher",
+        emphasis="recognizability",
+        distillation_emphasis="recognizability",
+        statistics="study/statistics.safetensors",
+    )
+    assert changed.training.refresh_from == "averaged"
+
+
+def test_unrecognizable_faces_without_their_tuple_are_explained():
+    data = small().data
+    for value in (None, UnrecognizableConfig(FolderSource("crops"))):
+        # In tests the annotations are enforced before the class sees the value; in use they are not.
+        object.__setattr__(data, "unrecognizable", value)
+        with pytest.raises(VlrfaceError, match=r"data\.unrecognizable is a tuple"):
+            data.__post_init__()
 
 
 def test_fields_are_replaced_by_dotted_names():
@@ -66,9 +110,16 @@ def test_fields_are_replaced_by_dotted_names():
         ("training.clip_norm=abc", "'abc' is not float"),
         ("training.optimizer=adam", "not one of sgd, adamw"),
         ("training.schedule=null", "None is not Schedule"),
-        ("model.serve=fast", "not one of plain, attended"),
+        ("model.serve=fast", "not one of plain, attended, fused"),
+        ("model.index_gradient=1.5", "a share lies in"),
         ("training.schedule.milestones=[1, true]", "is not tuple"),
         ("training.epochs.x=1", "nothing below it"),
+        ("data.parts.1.copies=1", "no field '1'; there is 0"),
+        ("data.unrecognizable.0.count=1", "nothing below it"),
+        ("data.unrecognizable=null", "is not tuple"),
+        ("objective.projected=other", "not one of own, teacher"),
+        ("objective.emphasis=size", "not one of equal, recognizability"),
+        ("training.refresh_from=best", "not one of current, averaged"),
         ("training.epochs=0", "at least 1"),
     ],
 )
@@ -79,7 +130,7 @@ def test_a_wrong_assignment_is_explained(assignment, said):
 
 @pytest.mark.parametrize("backbone", [MobileFaceNetConfig(size=64, weights="a/b"), IResNetConfig(depth=50, size=32)])
 def test_a_model_survives_its_json(backbone):
-    model = ModelConfig(backbone, Framing(1.1, 0.4), dropout=0.3, serve="attended")
+    model = ModelConfig(backbone, Framing(1.1, 0.4), dropout=0.3, index_gradient=0.5, serve="fused")
     assert model_from_json(json.loads(json.dumps(to_json(model)))) == model
 
 

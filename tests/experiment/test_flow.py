@@ -209,7 +209,7 @@ def test_a_run_without_recognizability_says_that_it_cannot_score(data, tmp_path,
     run_training(
         data / "recipe.py", tmp_path / "plain", data, tmp_path / "cache", progress=False,
         assignments=[*settings, "training.epochs=1", "model.regression=false", "model.attention=false",
-                     "data.unrecognizable=null"],
+                     "data.unrecognizable=[]"],
     )  # fmt: skip
     with pytest.raises(VlrfaceError, match="trained without recognizability"):
         score_paths(tmp_path / "plain", [mixed], tmp_path / "s.csv", progress=False)

@@ -40,6 +40,30 @@ def test_equals_slow_loop(seed, mask):
         assert float(cosine_distillation(embedding, teacher)) == pytest.approx(expected, abs=1e-12)
 
 
+@given(
+    seed=st.integers(0, 1000),
+    mask=st.lists(st.booleans(), min_size=5, max_size=5),
+    weight=st.lists(st.floats(0.01, 3.0), min_size=5, max_size=5),
+)
+@settings(max_examples=40, deadline=None)
+def test_weighted_rows_equal_slow_loop(seed, mask, weight):
+    """Weights of rows without a teacher do not count, whatever those rows hold."""
+    embedding, teacher = vectors(seed), vectors(seed + 1)
+    counted = torch.tensor(weight, dtype=torch.float64)
+    each = [slow(embedding[[i]].tolist(), teacher[[i]].tolist(), [True]) for i in range(5)]
+    used = [i for i in range(5) if mask[i]]
+    total = sum(weight[i] for i in used)
+    expected = sum(weight[i] * each[i] for i in used) / total if used else 0.0
+    if all(mask):
+        assert float(cosine_distillation(embedding, teacher, None, counted)) == pytest.approx(expected, abs=1e-12)
+    teacher[~torch.tensor(mask)] = math.nan
+    found = cosine_distillation(embedding.requires_grad_(), teacher, torch.tensor(mask), counted)
+    found.backward()
+    assert float(found.detach()) == pytest.approx(expected, abs=1e-12)
+    assert embedding.grad.isfinite().all()
+    assert (embedding.grad.abs().sum(dim=1) > 0).tolist() == mask
+
+
 @given(seed=st.integers(0, 1000), first=st.floats(1e-3, 1e3), second=st.floats(1e-3, 1e3))
 @settings(max_examples=30, deadline=None)
 def test_norms_do_not_matter_and_the_range_holds(seed, first, second):

@@ -64,6 +64,21 @@ def test_loss_equals_slow_loop():
     assert head(embedding, label).loss.item() == pytest.approx(expected, rel=1e-9)
 
 
+def test_weighted_faces():
+    """A weight of 2 is a face that is there twice, one of 0 a face that is not there; prototypes learn alike."""
+    embedding, label = batch(dtype=torch.float64)
+    head = ArcFace(6, 5, 8.0, 0.3, seed=3).double()
+    weight = torch.tensor([2.0, 0.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0], dtype=torch.float64)
+    rows = [0, 0, *range(2, 8)]
+    weighted, repeated = head(embedding, label, weight=weight), head(embedding[rows], label[rows])
+    assert weighted.loss.item() == pytest.approx(repeated.loss.item(), rel=1e-12)
+    gradients = (torch.autograd.grad(each.loss, head.prototypes)[0] for each in (weighted, repeated))
+    torch.testing.assert_close(*gradients)
+    ones = head(embedding, label, weight=torch.ones(8, dtype=torch.float64))
+    torch.testing.assert_close(ones.loss, head(embedding, label).loss)
+    assert torch.equal(ones.cosine, weighted.cosine)
+
+
 def test_hand_worked():
     # The embedding lies on its own prototype and at 90° to the other: logits s·cos m and 0.
     head = ArcFace(2, 2, 2.0, math.pi / 3)

@@ -14,6 +14,7 @@ from vlrface.losses.recognizability import (
     proximities,
     recognizability_index,
     smooth_l1,
+    with_teacher_as_positive,
 )
 from vlrface.types import VlrfaceError
 
@@ -209,6 +210,23 @@ def test_index_is_float32_under_autocast(form):
         index = recognizability_index(proximities(embedding, cosine, label, center), form)
     assert index.dtype == torch.float32
     assert torch.equal(index, plain)
+
+
+@given(seed=st.integers(0, 1000), mask=st.lists(st.booleans(), min_size=6, max_size=6))
+@settings(max_examples=30, deadline=None)
+def test_distance_to_the_teacher_in_place_of_the_prototype(seed, mask):
+    embedding, cosine, label, center, _ = situation(seed)
+    teacher = normal(seed + 3, 6, 5)
+    before = proximities(embedding, cosine, label, center)
+    slow = [1 - slow_cosine(v, t) for v, t in zip(embedding.tolist(), teacher.tolist(), strict=True)]
+    assert with_teacher_as_positive(before, embedding, teacher).positive.tolist() == pytest.approx(slow)
+    taught = torch.tensor(mask)
+    teacher[~taught] = math.nan
+    after = with_teacher_as_positive(before, embedding, teacher, taught)
+    expected = [t if has else p for t, has, p in zip(slow, mask, before.positive.tolist(), strict=True)]
+    assert after.positive.tolist() == pytest.approx(expected)
+    assert torch.equal(after.negative, before.negative)
+    assert torch.equal(after.unrecognizable, before.unrecognizable)
 
 
 # --- regression ------------------------------------------------------------------------------------------------------

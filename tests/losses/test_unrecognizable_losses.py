@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from vlrface.losses.recognizability import (
     UnrecognizableStatistics,
     diversion,
+    emphasis,
     index_diversion_loss,
     project_away,
     projection_loss,
@@ -175,6 +176,46 @@ def test_floor_must_be_positive(floor):
 
 def test_diversion_of_bfloat16_is_float32():
     assert index_diversion_loss(torch.ones(2, dtype=torch.bfloat16), statistics()).dtype == torch.float32
+
+
+# --- emphasis --------------------------------------------------------------------------------------------------------
+
+
+@given(seed=st.integers(0, 1000), tau=st.floats(0.5, 5.0), floor=st.floats(0.05, 1.0))
+@settings(max_examples=40, deadline=None)
+def test_emphasis_equals_slow_loop_and_rises_with_the_index(seed, tau, floor):
+    predicted = normal(seed, 6).sort().values
+    now = statistics(mean=0.3, deviation=0.4)
+    weight = emphasis(predicted, now, tau, floor)
+    slow = [1 / (1 + math.exp(-2 * (2 * (x - 0.3) / max(0.4, floor) / tau - 1))) for x in predicted.tolist()]
+    assert weight.tolist() == pytest.approx([6 * each / sum(slow) for each in slow], rel=1e-9)
+    assert float(weight.mean()) == pytest.approx(1.0)
+    assert (weight.diff() > 0).all()
+
+
+def test_emphasis_of_faces_like_the_unrecognizable_is_little():
+    """Relative to a face that is far above: 12 % at their mean, half halfway to τ, 88 % at τ."""
+    now = statistics(mean=1.0, deviation=0.5)
+    weight = emphasis(torch.tensor([1.0, 1.75, 2.5, 100.0], dtype=torch.float64), now, tau=3.0)
+    assert (weight / weight[-1]).tolist() == pytest.approx([0.119, 0.5, 0.881, 1.0], abs=5e-4)
+
+
+@pytest.mark.parametrize("where", [-1e4, -50.0, 0.0, 50.0, 1e4])
+def test_emphasis_is_1_for_equal_faces_wherever_they_lie(where):
+    weight = emphasis(torch.full((5,), where), statistics())
+    assert weight.tolist() == pytest.approx([1.0] * 5)
+    assert emphasis(torch.tensor([where]), statistics()).tolist() == [1.0]  # a batch of one
+
+
+def test_emphasis_has_no_gradient_and_is_float32():
+    predicted = torch.ones(3, dtype=torch.bfloat16, requires_grad=True)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        weight = emphasis(predicted, statistics())
+    assert not weight.requires_grad
+    assert weight.dtype == torch.float32
+    assert emphasis(torch.tensor([math.nan, 1.0]), statistics()).isnan().any()  # not hidden
+    with pytest.raises(VlrfaceError, match="tau is 0"):
+        emphasis(torch.ones(2), statistics(), tau=0.0)
 
 
 # --- projection ------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from vlrface.models.recognizability import PerceptibilityRegression
+from vlrface.types import VlrfaceError
 
 SHAPE = (4, 2, 3)
 
@@ -57,6 +58,25 @@ def test_dropout_acts_in_training_alone():
     assert not torch.equal(module(features), module(features))
     module.eval()
     assert torch.equal(module(features), module(features))
+
+
+@pytest.mark.parametrize("share", [0.0, 0.2, 0.25, 0.5, 0.7, 1.0])
+def test_a_share_of_the_gradient_reaches_the_map_and_nothing_else_changes(share):
+    """The module is linear in the map, so its gradient there is w / sqrt(n), times the share."""
+    whole, part = (PerceptibilityRegression(SHAPE, gradient=each, dropout=0.0).double() for each in (1.0, share))
+    features = _maps().requires_grad_()
+    expected, predicted = whole(features), part(features)
+    assert torch.equal(predicted, expected)
+    gradients = torch.autograd.grad(predicted.square().sum(), (features, part.weight, part.bias))
+    of_map, *own = torch.autograd.grad(expected.square().sum(), (features, whole.weight, whole.bias))
+    torch.testing.assert_close(gradients[0], share * of_map)
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(gradients[1:], own, strict=True))
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])
+def test_a_share_outside_its_range_is_refused(share):
+    with pytest.raises(VlrfaceError, match=r"must lie in \[0, 1\]"):
+        PerceptibilityRegression(SHAPE, gradient=share)
 
 
 def test_the_seed_alone_decides_the_weights():

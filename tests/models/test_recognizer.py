@@ -188,15 +188,21 @@ def test_heads_for_another_map_are_refused():
         Recognizer(backbone, PerceptibilityRegression((512, 7, 7)))
     with pytest.raises(VlrfaceError, match="attention takes 64 channels, the backbone gives 512"):
         Recognizer(backbone, attention=PerceptibilityAttention(64))
-    with pytest.raises(VlrfaceError, match="needs an attention module"):
-        Recognizer(backbone, serve="attended")
+    for serve in ("attended", "fused"):
+        with pytest.raises(VlrfaceError, match=f'serve="{serve}" needs an attention module'):
+            Recognizer(backbone, serve=serve)
 
 
-@pytest.mark.parametrize("serve", ["plain", "attended"])
+@pytest.mark.parametrize("serve", ["plain", "attended", "fused"])
 def test_served_embedding(serve, small, pictures):
     model, crops = small(serve=serve).eval(), pictures(2, 32, 32)
     output = model(torch.from_numpy(crops))
-    expected = output.attended if serve == "attended" else output.embedding
+    plain, attended = (each / each.norm(dim=1, keepdim=True) for each in (output.embedding, output.attended))
+    expected = {"plain": output.embedding, "attended": output.attended, "fused": plain + attended}[serve]
+    if serve == "fused":
+        torch.testing.assert_close(model.served(output), expected)
+        assert (model.served(output).norm(dim=1) <= 2 + 1e-6).all()
+        expected = model.served(output)
     assert torch.equal(model.served(output), expected)
     embeddings, recognizability = model.embed_crops(crops)
     np.testing.assert_array_equal(embeddings, expected.detach().numpy())
@@ -211,8 +217,9 @@ def test_a_crop_does_not_depend_on_its_batch(small, pictures):
             np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
 
 
-def test_flip_fusion_sums_embeddings_and_averages_recognizability(small, pictures):
-    model, crops = small(), pictures(5, 32, 32)
+@pytest.mark.parametrize("serve", ["plain", "fused"])
+def test_flip_fusion_sums_embeddings_and_averages_recognizability(serve, small, pictures):
+    model, crops = small(serve=serve), pictures(5, 32, 32)
     mirrored = np.ascontiguousarray(crops[:, :, ::-1])
     (embedding, index), (other, other_index) = model.embed_crops(crops), model.embed_crops(mirrored)
     fused, fused_index = model.embed_crops(crops, flip=True, batch_size=2)
@@ -334,3 +341,47 @@ def test_the_whole_network_compiles_into_one_graph():
     """In a process of its own: the annotation checks of the tests would be traced, too."""
     done = subprocess.run([sys.executable, "-c", _COMPILE], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+class TestFrozenSteps:
+    def test_they_are_in_evaluation_mode_from_the_start(self, small, pictures):
+        model = small(frozen_steps=14)
+        before = {name: value.clone() for name, value in model.state_dict().items()}
+        crops = torch.from_numpy(pictures(3, 32, 32))
+        torch.testing.assert_close(model.stem_maps(crops)[:1], model.stem_maps(crops[:1]))
+        assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+    def test_kept_maps_give_what_their_crops_give(self, small, pictures):
+        model = small(frozen_steps=14).eval()
+        crops = torch.from_numpy(pictures(3, 32, 32))
+        maps = model.stem_maps(crops)
+        assert maps.shape == (3, 4, 4, 128)
+        for ours, theirs in zip(model(maps), model(crops), strict=True):
+            torch.testing.assert_close(ours, theirs)
+        halved = model(maps.half())
+        torch.testing.assert_close(halved.embedding, model(crops).embedding, rtol=0.01, atol=0.02)
+
+    def test_frozen_steps_neither_learn_nor_measure(self, small, pictures):
+        model = small(frozen_steps=14).train()
+        before = {name: value.clone() for name, value in model.backbone.state_dict().items()}
+        learning = [p for p in model.parameters() if p.requires_grad]
+        output = model(torch.from_numpy(pictures(4, 32, 32)))
+        (output.embedding.sum() + output.attended.sum() + output.recognizability.sum()).backward()
+        torch.optim.SGD(learning, lr=0.1).step()
+        changed = {name for name, value in model.backbone.state_dict().items() if not torch.equal(value, before[name])}
+        frozen = {f"{prefix}." for prefix in ("stem", "stem_filter", *(f"blocks.{i}" for i in range(12)))}
+        assert changed
+        assert not [name for name in changed if any(name.startswith(prefix) for prefix in frozen)]
+        assert {"blocks.12.expand.conv.weight", "widen.norm.running_mean", "linear.weight"} <= changed
+
+    def test_none_are_frozen_by_default(self, small, pictures):
+        model = small()
+        crops = torch.from_numpy(pictures(2, 32, 32))
+        torch.testing.assert_close(model.stem_maps(crops), model.input.normalised(crops).permute(0, 2, 3, 1))
+        with pytest.raises(VlrfaceError, match="uint8"):
+            model(model.stem_maps(crops))
+
+    @pytest.mark.parametrize("steps", [-1, 18])
+    def test_one_step_must_learn(self, small, steps):
+        with pytest.raises(VlrfaceError, match="18 steps one at least"):
+            small(frozen_steps=steps)

@@ -153,11 +153,26 @@ def test_mobilefacenet_too_and_its_embedding_layer_is_affine(crops):
 def test_attended_networks_are_judged_by_what_they_serve(crops):
     backbone = MobileFaceNet(mobilefacenet_input(32, 32))
     attention = PerceptibilityAttention(512, kernel=3)
-    plain, attended = (
+    plain, attended, fused = (
         SerFiq(Recognizer(backbone, None, attention, serve=serve).eval(), passes=6).of_inputs(crops)
-        for serve in ("plain", "attended")
+        for serve in ("plain", "attended", "fused")
     )
     assert not np.allclose(plain, attended, rtol=1e-6)
+    assert not np.allclose(plain, fused, rtol=1e-6)
+
+
+def test_a_fused_network_is_judged_by_the_sum_of_both_embeddings(crops):
+    backbone = MobileFaceNet(mobilefacenet_input(32, 32))
+    network = Recognizer(backbone, None, PerceptibilityAttention(512, kernel=3), serve="fused").eval()
+    masks = torch.from_numpy(SerFiq(network, passes=3).kept).float() / 0.5
+    with torch.inference_mode():
+        maps = served_maps(network, crops[:2])
+        found = stochastic_embeddings(network, maps, masks)
+        for face, of_face in enumerate(found):
+            for mask, embedding in zip(masks, of_face, strict=True):
+                both = (backbone.embed((each[face] * mask)[None])[0] for each in (maps, network.attention(maps)[0]))
+                slow = sum(each / each.norm() for each in both)
+                torch.testing.assert_close(embedding, slow, atol=1e-4, rtol=1e-4)
 
 
 def test_the_mode_of_the_network_is_left_as_it_was(network, crops):

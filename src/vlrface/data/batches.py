@@ -23,11 +23,11 @@ from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
 from multiprocessing.context import BaseContext
-from typing import Final
+from typing import Final, Protocol
 
 import cv2
 import numpy as np
-from jaxtyping import Int, UInt8
+from jaxtyping import Float16, Int, UInt8
 from numpy import ndarray
 
 from vlrface.data.cache import Crops
@@ -85,7 +85,7 @@ class Part:
     @property
     def drawn(self) -> int:
         """Samples per epoch: copies times the number of crops, rounded half up."""
-        return int(np.floor(self.copies * len(self.crops) + 0.5)) if self.copies > 0 else 0
+        return samples_drawn(self.copies, len(self.crops))
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,16 +93,30 @@ class Batch:
     """One training step's samples.
 
     Attributes:
-        images: (b, h, w, 3) RGB.
+        images: (b, h, w, 3) RGB; or the maps that frozen first steps of a network make of them, see
+            `vlrface.data.views`.
         labels: (b,) int64.
         parts: (b,) int64, the part that each sample comes from.
         rows: (b,) int64, its row in that part.
     """
 
-    images: UInt8[ndarray, "b h w 3"]
+    images: UInt8[ndarray, "b h w 3"] | Float16[ndarray, "b h w c"]
     labels: Int[ndarray, " b"]
     parts: Int[ndarray, " b"]
     rows: Int[ndarray, " b"]
+
+
+class BatchSource(Protocol):
+    """What a run trains on: `Batches`, or `vlrface.data.views.ViewBatches`."""
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches per epoch, the same in each epoch."""
+        ...
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """The batches of an epoch, from step `start` on; they depend on the epoch and the step alone."""
+        ...
 
 
 class Batches:
@@ -138,13 +152,10 @@ class Batches:
                 f"batches: batch_size={batch_size}, height={height}, width={width} must be at least 1, "
                 f"workers={workers} at least 0, and seed={seed} in [0, 2**64)"
             )
-        total = sum(part.drawn for part in parts)
-        if total < batch_size:
-            raise VlrfaceError(f"batches: an epoch has {total} samples, fewer than one batch of {batch_size}")
         if workers:
             for index, part in enumerate(parts):
                 _check_picklable(index, part.transform)
-        self.steps_per_epoch = total // batch_size
+        self.steps_per_epoch = steps_of(sum(part.drawn for part in parts), batch_size)
         self._parts = tuple(parts)
         self._batch_size = batch_size
         self._seed = seed
@@ -169,22 +180,80 @@ class Batches:
         return _from_workers(self._recipe, tasks, self._workers)
 
     def _tasks(self, epoch: int, start: int) -> "Iterator[_Task]":
-        parts, rows = self._order(epoch)
+        parts, rows = epoch_order([(len(part.crops), part.drawn) for part in self._parts], self._seed, epoch)
         for step in range(start, self.steps_per_epoch):
             first = step * self._batch_size
             chosen = slice(first, first + self._batch_size)
             yield _Task(epoch, first, parts[chosen], rows[chosen])
 
-    def _order(self, epoch: int) -> tuple[Int[ndarray, " n"], Int[ndarray, " n"]]:
-        rng = _generator(self._seed, epoch, stream=_ORDER_STREAM)
-        rows: list[ndarray] = []
-        for part in self._parts:
-            n = len(part.crops)
-            whole, rest = divmod(part.drawn, n)
-            rows.append(np.concatenate([np.tile(np.arange(n), whole), rng.permutation(n)[:rest]]))
-        parts = np.repeat(np.arange(len(rows)), [len(each) for each in rows])
-        order = rng.permutation(len(parts))
-        return parts[order], np.concatenate(rows)[order]
+
+def samples_drawn(copies: float, count: int) -> int:
+    """Samples per epoch of so many crops: copies times the number of crops, rounded half up."""
+    return int(np.floor(copies * count + 0.5)) if copies > 0 else 0
+
+
+def steps_of(total: int, batch_size: int) -> int:
+    """Whole batches in an epoch of so many samples.
+
+    Raises:
+        VlrfaceError: there is none.
+    """
+    if total < batch_size:
+        raise VlrfaceError(f"batches: an epoch has {total} samples, fewer than one batch of {batch_size}")
+    return total // batch_size
+
+
+def epoch_order(
+    drawn: Sequence[tuple[int, int]], seed: int, epoch: int
+) -> tuple[Int[ndarray, " n"], Int[ndarray, " n"]]:
+    """Which samples an epoch has, shuffled.
+
+    Args:
+        drawn: of each part, how many crops it has and how many samples are drawn from it: all crops as often as that
+            goes, and a random few once more.
+        seed: 0 ≤ seed < 2**64.
+        epoch: ≥ 0.
+
+    Returns:
+        Part and row of each sample.
+    """
+    rng = sample_generator(seed, epoch, stream=_ORDER_STREAM)
+    rows: list[ndarray] = []
+    for n, count in drawn:
+        whole, rest = divmod(count, n)
+        rows.append(np.concatenate([np.tile(np.arange(n), whole), rng.permutation(n)[:rest]]))
+    parts = np.repeat(np.arange(len(rows)), [len(each) for each in rows])
+    order = rng.permutation(len(parts))
+    return parts[order], np.concatenate(rows)[order]
+
+
+def in_order(
+    part: Part, batch_size: int, height: int, width: int, *, seed: int, epoch: int = 0, workers: int = 0
+) -> Iterator[Batch]:
+    """Every crop of a part once, in its order, augmented; the last batch holds what is left.
+
+    Args:
+        part: the crops; its `copies` do not matter.
+        batch_size: samples per batch.
+        height: of the images, in pixels.
+        width: of the images, in pixels.
+        seed: 0 ≤ seed < 2**64.
+        epoch: another epoch has other augmentation.
+        workers: as in `Batches`.
+
+    Raises:
+        SampleError: while iterating, when a sample cannot be made.
+        VlrfaceError: a transform cannot be sent to workers; while iterating, when a worker process dies.
+    """
+    if workers:
+        _check_picklable(0, part.transform)
+    recipe = _Recipe((part,), height, width, seed)
+    n = len(part.crops)
+    tasks = (
+        _Task(epoch, first, np.zeros(last - first, np.int64), np.arange(first, last))
+        for first, last in ((start, min(start + batch_size, n)) for start in range(0, n, batch_size))
+    )
+    return _from_workers(recipe, tasks, workers) if workers else map(recipe.batch, tasks)
 
 
 @dataclass(frozen=True, eq=False)
@@ -210,7 +279,7 @@ class _Recipe:
         images = np.empty((len(task.rows), self.height, self.width, 3), np.uint8)
         labels = np.empty(len(task.rows), np.int64)
         for at, (part, row) in enumerate(zip(task.parts.tolist(), task.rows.tolist(), strict=True)):
-            rng = _generator(self.seed, task.epoch, position=task.first + at)
+            rng = sample_generator(self.seed, task.epoch, position=task.first + at)
             try:
                 images[at] = self._sample(self.parts[part], row, rng)
             except Exception as error:
@@ -232,7 +301,8 @@ class _Recipe:
         return image
 
 
-def _generator(seed: int, epoch: int, *, position: int = 0, stream: int = 0) -> np.random.Generator:
+def sample_generator(seed: int, epoch: int, *, position: int = 0, stream: int = 0) -> np.random.Generator:
+    """The random numbers of one sample: of position `position` in an epoch, or of what `stream` stands for."""
     # Philox is made for this: key and counter are the address of a stream. The counter is 256 bits, lowest word first,
     # and counts up by one per four numbers, so that no stream ever reaches the next.
     key = np.array([seed, epoch], np.uint64)

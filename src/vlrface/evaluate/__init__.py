@@ -10,6 +10,9 @@ from vlrface.evaluate.pairs import PairVerification as PairVerification
 from vlrface.evaluate.pairs import SurvFaceVerification as SurvFaceVerification
 from vlrface.evaluate.protocol import BenchmarkProtocol as BenchmarkProtocol
 from vlrface.evaluate.protocol import evaluate as evaluate
+from vlrface.evaluate.protocol import measured as measured
+from vlrface.evaluate.protocol import report_of as report_of
+from vlrface.evaluate.retrieval import Retrieval as Retrieval
 from vlrface.evaluate.scface import SCface as SCface
 from vlrface.evaluate.survface import SurvFaceIdentification as SurvFaceIdentification
 from vlrface.evaluate.tinyface import TinyFace as TinyFace

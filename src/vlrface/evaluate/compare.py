@@ -12,7 +12,7 @@ from vlrface.evaluate.comparison import Compared as Compared
 from vlrface.evaluate.comparison import Comparison as Comparison
 from vlrface.evaluate.findings import Findings
 from vlrface.evaluate.matching import matched
-from vlrface.evaluate.protocol import BenchmarkProtocol
+from vlrface.evaluate.protocol import BenchmarkProtocol, measured
 from vlrface.metrics.intervals import Sampled
 from vlrface.types import Curve, Faces, VlrfaceError
 
@@ -21,6 +21,8 @@ _OF_THE_INDEX: Final = re.compile(r"recognizability@.*|spearman_.*|.*recognizabi
 
 _FEW_RUNS: Final = 5
 _REFERENCES: Final = ("random", "oracle")
+_DECIMALS: Final = 12
+PAIRED_RUNS: Final = "Runs are paired: a resample draws the same training seeds on both sides."
 
 
 def compare(
@@ -31,6 +33,7 @@ def compare(
     seed: int = 0,
     resamples: int = 1000,
     names: tuple[str, str] = ("A", "B"),
+    pair_runs: bool = False,
     context: Mapping[str, Any] | None = None,
 ) -> Comparison:
     """Measure two models by a protocol on the same faces, and their differences.
@@ -38,8 +41,9 @@ def compare(
     Each model is given by one or several runs (trainings that differ by seed only); its figure is their mean. Intervals
     are 95 % percentiles of resamples. A resample draws people, the same for all runs of both models, and as many runs
     of each model as it has, with replacement, the two models apart (own choice: runs of two models are not paired, even
-    where their seeds agree). A mean of n drawn runs varies too little by the factor √((n-1)/n), as the spread of a
-    sample around its own mean does; what the draw of runs changes is therefore stretched by √(n/(n-1)).
+    where their seeds agree, unless `pair_runs` asks for it). A mean of n drawn runs varies too little by the factor
+    √((n-1)/n), as the spread of a sample around its own mean does; what the draw of runs changes is therefore stretched
+    by √(n/(n-1)).
 
     With one run of a model there is nothing to draw: its interval holds people only, and the sentences say so. Few runs
     say little: if only seeds vary, normally, an interval holds the true difference in 78 % of comparisons of two runs
@@ -56,28 +60,34 @@ def compare(
         seed: of every draw.
         resamples: number of resamples.
         names: what the models are called.
+        pair_runs: draw the same places on both sides: run k of the one belongs to run k of the other, because both were
+            trained with one seed, so with the same order of data and the same initial prototypes. What a seed does to
+            both cancels then, as what a person does; where it does nothing to both, nothing is lost but a little
+            certainty of the spread.
         context: JSON values for the result: data, files.
 
     Returns:
         First minus second, for every figure that all runs have.
 
     Raises:
-        VlrfaceError: no run of a model, the faces do not describe the same crops and pairs, or they lack what the
-            protocol needs.
+        VlrfaceError: no run of a model, runs to be paired that are not as many on both sides, the faces do not describe
+            the same crops and pairs, or they lack what the protocol needs.
     """
     if not first or not second:
         raise VlrfaceError(f"a comparison needs faces of two models, not {len(first)} and {len(second)} files")
     if names[0] == names[1]:
         raise VlrfaceError(f"both models are called {names[0]!r}: give two names (--names A B)")
+    if pair_runs and len(first) != len(second):
+        raise VlrfaceError(f"{len(first)} and {len(second)} runs cannot be paired: give runs of the same seeds")
     labels = [*_labels(names[0], len(first)), *_labels(names[1], len(second))]
     same = matched(dict(zip(labels, [*first, *second], strict=True)))
-    found = [_measured(faces, protocol, seed, resamples) for faces in same.faces]
+    found = [measured(faces, protocol, seed=seed, resamples=resamples) for faces in same.faces]
     runs = (len(first), len(second))
     sides = (found[: runs[0]], found[runs[0] :])
-    picks = [_picks(n, resamples, seed, side) for side, n in enumerate(runs)]
+    picks = [run_picks(n, resamples, seed, 0 if pair_runs else side) for side, n in enumerate(runs)]
     figures, left_out = _compared(sides, picks, labels)
     counts, apart = _counts(found)
-    notes = _notes(names, runs, same.sizes_apart)
+    notes = _notes(names, runs, same.sizes_apart) + ([PAIRED_RUNS] if pair_runs else [])
     own = {"seed": seed, "resamples": resamples, "left_out": left_out, "notes": notes, "counts_apart": apart}
     return Comparison(
         title=f"{names[0]} against {names[1]}. {protocol.title(same.faces[0])}",
@@ -93,12 +103,6 @@ def compare(
 
 def _labels(name: str, runs: int) -> list[str]:
     return [name] if runs == 1 else [f"{name} (run {k})" for k in range(1, runs + 1)]
-
-
-def _measured(faces: Faces, protocol: BenchmarkProtocol, seed: int, resamples: int) -> Findings:
-    found = Findings(seed, resamples)
-    protocol.measure(faces, found)
-    return found
 
 
 def _compared(
@@ -119,7 +123,7 @@ def _compared(
         elif len({(len(run.figures[name].samples), run.figures[name].people) for run in runs}) > 1:
             left_out.append(f"{name}: measured on other people in each file")
         else:
-            figures[name] = _difference(
+            figures[name] = difference_of(
                 *(over_runs([run.figures[name] for run in side], pick) for side, pick in zip(sides, picks, strict=True))
             )
     return figures, left_out
@@ -150,8 +154,15 @@ def over_runs(runs: Sequence[Sampled], picks: Int[ndarray, "r n"]) -> Sampled:
     return Sampled(value, mean, runs[0].people)
 
 
-def _difference(first: Sampled, second: Sampled) -> Compared:
-    difference = first.minus(second)
+def difference_of(first: Sampled, second: Sampled) -> Compared:
+    """A figure of two models that were resampled alike, and its paired difference.
+
+    Raises:
+        VlrfaceError: they were not resampled alike.
+    """
+    apart = first.minus(second)
+    # Means over runs of equal sums differ in the last bit; 0 must stay 0, or an interval that ends there leaves it out.
+    difference = Sampled(apart.value, apart.samples.round(_DECIMALS), apart.people)
     return Compared(first.estimate(), second.estimate(), difference.estimate(), _chance(difference))
 
 
@@ -165,8 +176,8 @@ def _chance(difference: Sampled) -> float:
     return min(1.0, 2 * (int(beyond) + 1) / (len(samples) + 1))
 
 
-def _picks(runs: int, resamples: int, seed: int, side: int) -> Int[ndarray, "r n"]:
-    """Which runs each resample draws; another stream than that of the people."""
+def run_picks(runs: int, resamples: int, seed: int, side: int) -> Int[ndarray, "r n"]:
+    """Which runs each resample draws; another stream than that of the people, and one of its own for each side."""
     return np.random.default_rng([seed, 1 + side]).integers(0, runs, (resamples, runs))
 
 

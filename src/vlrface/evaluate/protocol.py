@@ -60,9 +60,25 @@ def evaluate(
     Raises:
         VlrfaceError: the faces lack what the protocol needs.
     """
+    return report_of(measured(faces, protocol, seed=seed, resamples=resamples), faces, protocol, context)
+
+
+def measured(faces: Faces, protocol: BenchmarkProtocol, *, seed: int = 0, resamples: int = 1000) -> Findings:
+    """What `evaluate` finds, with the resamples behind its intervals.
+
+    Raises:
+        VlrfaceError: the faces lack what the protocol needs.
+    """
     found = Findings(seed, resamples)
     protocol.measure(faces, found)
-    own = {"seed": seed, "resamples": resamples, "ties": "against the system", "left_out": found.left_out}
+    return found
+
+
+def report_of(
+    found: Findings, faces: Faces, protocol: BenchmarkProtocol, context: Mapping[str, Any] | None = None
+) -> Report:
+    """The report of what was found; see `evaluate`."""
+    own = {"seed": found.seed, "resamples": found.resamples, "ties": "against the system", "left_out": found.left_out}
     return Report(
         title=protocol.title(faces),
         benchmark=protocol.name,

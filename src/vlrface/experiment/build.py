@@ -11,15 +11,17 @@ from numpy import ndarray
 from torch import Tensor
 
 from vlrface.calibrate import calibrate
-from vlrface.data.batches import Batches, Part
+from vlrface.data.batches import Batches, BatchSource, Part
 from vlrface.data.manifest import hold_out
+from vlrface.data.views import ViewBatches
 from vlrface.encode import encode_crops
 from vlrface.experiment.check import check, predicts
-from vlrface.experiment.config import Experiment, Source
+from vlrface.experiment.config import Experiment, FoundConfig, Source
 from vlrface.experiment.heads import build_head
 from vlrface.experiment.network import build_recognizer
-from vlrface.experiment.sources import Loaded, Places, load_source, unrecognizable_inputs
+from vlrface.experiment.sources import Loaded, Places, load_source, load_statistics, unrecognizable_inputs
 from vlrface.experiment.teacher import class_means, teacher_embeddings
+from vlrface.experiment.views import frozen_maps, kept_views
 from vlrface.losses.objective import MethodObjective
 from vlrface.losses.recognizability import UnrecognizableStatistics
 from vlrface.metrics.correlation import spearman
@@ -55,29 +57,41 @@ def build(experiment: Experiment, places: Places) -> Built:
     people = held_and_trained(experiment, loaded)
     parts: list[Part] = []
     teachers: list[Tensor | None] = []
+    pictures: list[str] = []
     for part in config.parts:
         source = loaded[part.source]
         source = source.rows(source.usable(people.trained))
+        pictures.append(source.manifest.fingerprint())
         labels = np.searchsorted(people.trained, source.people)
         parts.append(Part(source.crops, labels.astype(np.int64), part.transform, copies=part.copies))
         taught = part.teacher is not None and experiment.teacher is not None
         teachers.append(teacher_embeddings(experiment, part, source.manifest, places) if taught else None)
     options = experiment.training
-    batches = Batches(parts, options.batch_size, side, side, seed=experiment.seed, workers=options.workers)
     recognizer = build_recognizer(experiment.model, places.data, experiment.seed)
-    unrecognizable = None
-    if config.unrecognizable is not None:
-        source = loaded[config.unrecognizable.source]
-        unrecognizable = unrecognizable_inputs(config.unrecognizable, source, people.trained, recognizer)
+    batches: BatchSource
+    if config.views is None:
+        batches = Batches(parts, options.batch_size, side, side, seed=experiment.seed, workers=options.workers)
+    else:
+        views = [
+            kept_views(part, recognizer, config.views, name, places, workers=options.workers)
+            for part, name in zip(parts, pictures, strict=True)
+        ]
+        batches = ViewBatches(views, options.batch_size, experiment.seed)
+    unrecognizable = unrecognizable_inputs(config.unrecognizable, loaded, people.trained, recognizer)
     ingredients = Ingredients(
         recognizer=recognizer,
-        objective=_objective(experiment, recognizer.embedding_dim, len(people.trained), parts, teachers),
+        objective=_objective(experiment, places, recognizer.embedding_dim, len(people.trained), parts, teachers),
         batches=batches,
         teachers=tuple(teachers),
-        unrecognizable=unrecognizable,
+        unrecognizable=_measured_inputs(recognizer, unrecognizable),
         validate=validator(loaded[config.validation.source], people.held, unrecognizable, predicts(experiment)),
     )
     return Built(ingredients, _data_fingerprint(loaded.values(), people))
+
+
+def _measured_inputs(recognizer: Recognizer, crops: UInt8[Tensor, "m h w 3"] | None) -> Tensor | None:
+    """What is passed through the network whenever the unrecognizable faces are measured."""
+    return crops if crops is None or recognizer.frozen_steps == 0 else frozen_maps(recognizer.eval(), crops)
 
 
 def _data_fingerprint(loaded: Iterable[Loaded], people: "People") -> str:
@@ -96,7 +110,7 @@ class People:
     trained: ndarray
 
 
-def held_and_trained(experiment: Experiment, loaded: Mapping[Source, Loaded]) -> People:
+def held_and_trained(experiment: Experiment, loaded: Mapping[Source | FoundConfig, Loaded]) -> People:
     """Hold people out of the validation source, and so out of every part.
 
     Raises:
@@ -115,7 +129,12 @@ def held_and_trained(experiment: Experiment, loaded: Mapping[Source, Loaded]) ->
 
 
 def _objective(
-    experiment: Experiment, dim: int, classes: int, parts: Sequence[Part], teachers: Sequence[Tensor | None]
+    experiment: Experiment,
+    places: Places,
+    dim: int,
+    classes: int,
+    parts: Sequence[Part],
+    teachers: Sequence[Tensor | None],
 ) -> MethodObjective:
     head = build_head(experiment.head, dim, classes, experiment.seed)
     if experiment.head.from_teacher:
@@ -128,14 +147,18 @@ def _objective(
         epsilon=objective.epsilon,
         tau=objective.tau,
         deviation_floor=objective.deviation_floor,
+        projected=objective.projected,
+        positive=objective.positive,
+        emphasis=objective.emphasis,
+        distillation_emphasis=objective.distillation_emphasis,
+        statistics=None if objective.statistics is None else load_statistics(places.data / objective.statistics),
     )
 
 
-def _sources(experiment: Experiment) -> list[Source]:
+def _sources(experiment: Experiment) -> list[Source | FoundConfig]:
     config = experiment.data
-    sources: list[Source] = [part.source for part in config.parts]
-    if config.unrecognizable is not None:
-        sources.append(config.unrecognizable.source)
+    sources: list[Source | FoundConfig] = [part.source for part in config.parts]
+    sources += [each if isinstance(each, FoundConfig) else each.source for each in config.unrecognizable]
     return list(dict.fromkeys(sources))
 
 

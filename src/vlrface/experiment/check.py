@@ -16,28 +16,44 @@ def check(experiment: Experiment) -> None:
     Raises:
         VlrfaceError: names the settings that contradict each other.
     """
-    weights, model, data = experiment.objective.weights, experiment.model, experiment.data
+    objective, model, data = experiment.objective, experiment.model, experiment.data
+    weights, training = objective.weights, experiment.training
     sources = [part.source for part in data.parts]
     taught = any(part.teacher is not None for part in data.parts)
     needs_index = weights.regression > 0 or weights.diversion > 0
-    needs_attention = weights.projection > 0 or weights.attended_recognition > 0 or model.serve == "attended"
-    needs_center = weights.projection > 0 or weights.diversion > 0
-    needs_center |= weights.regression > 0 and experiment.objective.target != "certainty_ratio"
+    trains_attention = weights.projection > 0 or weights.attended_recognition > 0
+    emphasised = "recognizability" in (objective.emphasis, objective.distillation_emphasis)
+    needs_center = weights.projection > 0 or weights.diversion > 0 or emphasised
+    needs_center |= weights.regression > 0 and objective.target != "certainty_ratio"
+    has_center = bool(data.unrecognizable) or objective.statistics is not None
+    positive_is_teacher = weights.regression > 0 and objective.positive == "teacher"
+    needs_teacher = weights.distillation > 0 or positive_is_teacher or experiment.head.from_teacher
+    needs_teacher |= weights.projection > 0 and objective.projected == "teacher"
     wrong = {
         "data.parts is empty: give at least one": not sources,
         "data.validation.source must be the source of a part: its people are held out there": data.validation.source
         not in sources,
         "objective.weights.regression or .diversion needs model.regression=true": needs_index and not model.regression,
-        "objective.weights.projection, .attended_recognition or model.serve=attended needs model.attention=true": (
-            needs_attention and not model.attention
+        "objective.weights.projection, .attended_recognition or model.serve=attended or fused needs "
+        "model.attention=true": (trains_attention or model.serve != "plain") and not model.attention,
+        "model.serve=attended or fused needs objective.weights.projection or .attended_recognition: nothing else "
+        "trains the attention": model.serve != "plain" and not trains_attention,
+        "objective.weights.regression, .diversion, .projection or an emphasis by recognizability needs "
+        "data.unrecognizable or objective.statistics": needs_center and not has_center,
+        "an emphasis by recognizability needs objective.weights.regression or .diversion: nothing else trains the "
+        "index": emphasised and not predicts(experiment),
+        "objective.weights.distillation, objective.projected=teacher, objective.positive=teacher or head.from_teacher "
+        "needs a part with a teacher": needs_teacher and not taught,
+        "objective.positive=teacher is d_P, which objective.target=ers does not have": (
+            positive_is_teacher and objective.target == "ers"
         ),
-        "objective.weights.regression, .diversion or .projection needs data.unrecognizable": (
-            needs_center and data.unrecognizable is None
-        ),
-        "objective.weights.distillation or head.from_teacher needs a part with a teacher": (
-            (weights.distillation > 0 or experiment.head.from_teacher) and not taught
+        "training.refresh_from=averaged needs training.average_decay": (
+            training.refresh_from == "averaged" and training.average_decay is None
         ),
         "a part has a teacher, but the experiment names no teacher trunk": taught and experiment.teacher is None,
+        "data.views needs model.frozen_steps above 0: only what frozen steps make can be kept": (
+            data.views is not None and model.frozen_steps == 0
+        ),
     }
     for message, is_wrong in wrong.items():
         if is_wrong:

@@ -1,15 +1,12 @@
 """The typed, frozen configuration of an experiment. A recipe is one Python file that makes one `Experiment`."""
 
 import dataclasses
-import json
 import runpy
 import traceback
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from types import UnionType
-from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, get_args
 
 from vlrface.experiment.heads import AdaFaceConfig as AdaFaceConfig
 from vlrface.experiment.heads import ArcFaceConfig as ArcFaceConfig
@@ -20,11 +17,13 @@ from vlrface.experiment.heads import HeadConfig as HeadConfig
 from vlrface.experiment.heads import MagFaceConfig as MagFaceConfig
 from vlrface.experiment.heads import MVSoftmaxConfig as MVSoftmaxConfig
 from vlrface.experiment.heads import NormFaceConfig as NormFaceConfig
+from vlrface.experiment.overriding import override as override
 from vlrface.images.augment import Chain
 from vlrface.images.degrade import UNRECOGNIZABLE, DegradationRange
 from vlrface.images.framing import Framing
-from vlrface.losses.objective import ObjectiveWeights
-from vlrface.losses.recognizability import RITarget
+from vlrface.losses.objective import ObjectiveWeights, Positive, Projected
+from vlrface.losses.recognizability import Emphasis, RITarget
+from vlrface.models.recognizer import Serve
 from vlrface.train import TrainingOptions
 from vlrface.types import VlrfaceError
 
@@ -35,7 +34,8 @@ class MobileFaceNetConfig:
 
     Attributes:
         size: side of the square input in pixels.
-        weights: MS1M weights (.safetensors) to start from, relative to the data folder; None starts from scratch.
+        weights: to start from, relative to the data folder: MS1M weights (.safetensors), or a checkpoint of
+            `vlrface train` with this trunk. None starts from scratch.
     """
 
     size: int = 112
@@ -49,7 +49,8 @@ class IResNetConfig:
     Attributes:
         depth: 18, 34, 50 or 100.
         size: side of the square input in pixels.
-        weights: state dict of arcface_torch to start from, relative to the data folder; None starts from scratch.
+        weights: to start from, relative to the data folder: state dict of arcface_torch, or a checkpoint of
+            `vlrface train` with this trunk. None starts from scratch.
     """
 
     depth: Literal[18, 34, 50, 100] = 18
@@ -70,7 +71,12 @@ class ModelConfig:
         regression: predict recognizability (PRM).
         attention: attend to features (PAM).
         dropout: before the regression, in [0, 1).
-        serve: which embedding serves: "plain" (v) or "attended" (v_attn).
+        frozen_steps: how many of the trunk's first steps keep their starting weights (`Backbone.steps` counts them:
+            MobileFaceNet has 18, of which the first 14 end at an eighth of the input's side).
+        index_gradient: share of the index's gradient (of regression and diversion) that reaches the trunk, in [0, 1]. 1
+            as the poster has it; 0, own choice, lets the regression read the trunk without bending it.
+        serve: which embedding serves: "plain" (v), "attended" (v_attn), or "fused", the sum of both at unit norm (own
+            choice: the attended one sees other places, so that they err apart).
     """
 
     backbone: BackboneConfig
@@ -78,16 +84,20 @@ class ModelConfig:
     regression: bool = True
     attention: bool = True
     dropout: float = 0.2
-    serve: Literal["plain", "attended"] = "plain"
+    frozen_steps: int = 0
+    index_gradient: float = 1.0
+    serve: Serve = "plain"
 
     def __post_init__(self) -> None:
-        if self.serve not in ("plain", "attended"):
-            raise VlrfaceError(f"model.serve is {self.serve!r}: give plain or attended")
+        if self.serve not in get_args(Serve):
+            raise VlrfaceError(f"model.serve is {self.serve!r}: give one of {', '.join(get_args(Serve))}")
+        if not 0.0 <= self.index_gradient <= 1.0:
+            raise VlrfaceError(f"model.index_gradient is {self.index_gradient}; a share lies in [0, 1]")
 
 
 @dataclass(frozen=True)
 class ObjectiveConfig:
-    """What is minimised; see `vlrface.losses.objective.MethodObjective`.
+    """What is minimised; see `vlrface.losses.objective.MethodObjective`, also for why each own choice is there.
 
     Attributes:
         weights: of the named parts.
@@ -95,6 +105,18 @@ class ObjectiveConfig:
         epsilon: of the index.
         tau: of index diversion, in deviations.
         deviation_floor: lower bound of the deviation of the unrecognizable faces.
+        projected: what the attended embedding is to come to: the network's "own" embedding without its part along the
+            UI centre, as the poster has it, or the "teacher"'s of the sharp picture (own choice).
+        positive: what d_P of the index is measured to: the class "prototype", as the poster has it, or the "teacher"'s
+            embedding of the sharp picture (own choice).
+        emphasis: of faces in recognition: "equal", as the poster has it, or by predicted "recognizability" from
+            `weights.diversion_from_epoch` on (own choice).
+        distillation_emphasis: likewise, in distillation.
+        statistics: centre, mean and deviation of unrecognizable faces (.safetensors), relative to the data folder, as
+            `vlrface unrecognizable find` writes them; used from the first step to the last in place of what the network
+            in training says of `data.unrecognizable` (own choice: they are another network's, but they stand still).
+            Mean and deviation mean something to a network only that predicts the index on the same scale. None measures
+            them while training.
     """
 
     weights: ObjectiveWeights = field(default_factory=ObjectiveWeights)
@@ -102,6 +124,11 @@ class ObjectiveConfig:
     epsilon: float = 1e-3
     tau: float = 3.0
     deviation_floor: float = 0.1
+    projected: Projected = "own"
+    positive: Positive = "prototype"
+    emphasis: Emphasis = "equal"
+    distillation_emphasis: Emphasis = "equal"
+    statistics: str | None = None
 
 
 @dataclass(frozen=True)
@@ -169,6 +196,19 @@ class UnrecognizableConfig:
 
 
 @dataclass(frozen=True)
+class FoundConfig:
+    """Unrecognizable faces (UIs) as they are: those that `vlrface unrecognizable find` found in a pool.
+
+    Attributes:
+        pool: folder of the pictures, relative to the data folder.
+        list: the `unrecognizable.csv` that was written of it, relative to the data folder; all it lists are taken.
+    """
+
+    pool: str
+    list: str
+
+
+@dataclass(frozen=True)
 class ValidationConfig:
     """Held-out training identities: their crops are never trained on; checkpoint and calibration are chosen by them.
 
@@ -184,12 +224,40 @@ class ValidationConfig:
 
 
 @dataclass(frozen=True)
+class ViewsConfig:
+    """Augmented views of each crop that are taken through the frozen first steps of the trunk once, and kept.
+
+    Attributes:
+        count: views of each crop; an epoch draws one of them for each sample.
+        seed: of the views; the same for runs of other seeds, which then share them.
+    """
+
+    count: int
+    seed: int = 0
+
+
+@dataclass(frozen=True)
 class DataConfig:
-    """What is trained and validated on."""
+    """What is trained and validated on.
+
+    Attributes:
+        parts: training crops.
+        validation: held-out people.
+        unrecognizable: unrecognizable faces, of all these together; empty for none.
+        views: kept views in place of new augmentation in each epoch; needs `model.frozen_steps`, and makes training
+            many times as fast.
+    """
 
     parts: tuple[PartConfig, ...]
     validation: ValidationConfig
-    unrecognizable: UnrecognizableConfig | None = None
+    unrecognizable: tuple[UnrecognizableConfig | FoundConfig, ...] = ()
+    views: ViewsConfig | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.unrecognizable, tuple):  # pyright: ignore[reportUnnecessaryIsInstance] (recipes)
+            raise VlrfaceError(
+                "data.unrecognizable is a tuple: write (UnrecognizableConfig(...),) with a comma, or () for none"
+            )
 
 
 @dataclass(frozen=True)
@@ -212,82 +280,37 @@ class Experiment:
     seed: int = 0
 
 
+Made = TypeVar("Made")
+
+
 def load_recipe(path: Path) -> Experiment:
     """Run a recipe file and take its `experiment`.
 
     Raises:
         VlrfaceError: there is no such file, it fails, or it makes no `Experiment` named `experiment`.
     """
+    return made_by_recipe(path, "experiment", Experiment)
+
+
+def made_by_recipe(path: Path, name: str, kind: type[Made]) -> Made:
+    """Run a recipe file and take what it calls `name`.
+
+    Raises:
+        VlrfaceError: there is no such file, it fails, or it makes no `kind` of that name.
+    """
     if not path.is_file():
         raise VlrfaceError(f"{path}: no such recipe. The shipped ones are in recipes/")
     try:
-        found = runpy.run_path(str(path)).get("experiment")
+        found = runpy.run_path(str(path)).get(name)
     except VlrfaceError as error:
         raise VlrfaceError(f"{path}: {error}") from error
     except Exception as error:
         lines = [each.lineno for each in traceback.extract_tb(error.__traceback__) if each.filename == str(path)]
         where = f"{path}, line {lines[-1]}" if lines else str(path)
         raise VlrfaceError(f"{where}: {type(error).__name__}: {error}") from error
-    if not isinstance(found, Experiment):
-        raise VlrfaceError(f"{path}: a recipe must define `experiment = Experiment(...)`")
+    if not isinstance(found, kind):
+        raise VlrfaceError(f"{path}: a recipe must define `{name} = {kind.__name__}(...)`")
     return found
-
-
-T = TypeVar("T")
-
-
-def override(config: T, assignments: Sequence[str]) -> T:
-    """Replace fields by "dotted.name=value", for example `training.epochs=3`; values are JSON, or bare words.
-
-    Raises:
-        VlrfaceError: a name that does not exist, or a value of another type than the present one.
-    """
-    for assignment in assignments:
-        name, equals, text = assignment.partition("=")
-        if not equals:
-            raise VlrfaceError(f"--set {assignment!r}: write NAME=VALUE, e.g. --set training.epochs=3")
-        try:
-            value = json.loads(text)
-        except json.JSONDecodeError:
-            value = text
-        config = _replaced(config, name.split("."), value, name)
-    return config
-
-
-def _replaced(config: Any, names: list[str], value: Any, whole: str) -> Any:
-    known = [f.name for f in dataclasses.fields(config)] if dataclasses.is_dataclass(config) else []
-    if names[0] not in known:
-        raise VlrfaceError(f"--set {whole}: no field {names[0]!r}; there is {', '.join(known) or 'nothing below it'}")
-    if len(names) > 1:
-        new = _replaced(getattr(config, names[0]), names[1:], value, whole)
-    else:
-        hint = get_type_hints(type(config))[names[0]]
-        if not _fits(value, hint):
-            raise VlrfaceError(f"--set {whole}: {value!r} is not {_named(hint)}")
-        new = tuple(cast("list[Any]", value)) if isinstance(value, list) else value
-        if type(new) is int and not _fits(new, hint, exact=True):
-            new = float(new)
-    return dataclasses.replace(cast("Any", config), **{names[0]: new})
-
-
-def _fits(value: Any, hint: Any, *, exact: bool = False) -> bool:
-    """Whether a JSON value may stand where `hint` is declared; a whole number may stand for a float unless `exact`."""
-    origin = get_origin(hint)
-    if origin is Literal:
-        return value in get_args(hint)
-    if origin in (Union, UnionType):
-        return any(_fits(value, each, exact=exact) for each in get_args(hint))
-    if origin is tuple:
-        return isinstance(value, list) and all(_fits(each, get_args(hint)[0]) for each in cast("list[Any]", value))
-    if hint is float and not exact:
-        return type(value) in (int, float)
-    return type(value) is hint
-
-
-def _named(hint: Any) -> str:
-    if get_origin(hint) is Literal:
-        return "one of " + ", ".join(map(str, get_args(hint)))
-    return hint.__name__ if isinstance(hint, type) else str(hint)
 
 
 def to_json(config: Any) -> Any:

@@ -4,8 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from vlrface.calibrate import Calibration
-from vlrface.checkpoint import Checkpoint
+from vlrface.checkpoint import Checkpoint, is_checkpoint
 from vlrface.experiment.config import BackboneConfig, MobileFaceNetConfig, ModelConfig, model_from_json
 from vlrface.losses.recognizability import UnrecognizableStatistics
 from vlrface.models.attention import PerceptibilityAttention, spatial_kernel
@@ -21,6 +23,8 @@ from vlrface.types import VlrfaceError
 def build_backbone(config: BackboneConfig, data: Path | None, seed: int = 0) -> Backbone:
     """The trunk, with its starting weights if `data` is given."""
     weights = data / config.weights if data is not None and config.weights is not None else None
+    if weights is not None and is_checkpoint(weights):
+        return _trained_trunk(build_backbone(config, None, seed), weights)
     if isinstance(config, MobileFaceNetConfig):
         if weights is not None:
             return load_mobilefacenet_ms1m(weights, size=config.size)
@@ -30,16 +34,40 @@ def build_backbone(config: BackboneConfig, data: Path | None, seed: int = 0) -> 
     return iresnet(config.depth, InputSpec(config.size, config.size), seed=seed)
 
 
+def _trained_trunk(backbone: Backbone, path: Path) -> Backbone:
+    """The backbone with the weights that it has in a checkpoint of ours, whatever else that holds."""
+    try:
+        backbone.load_state_dict(_served(Checkpoint.load(path), "backbone"))
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise VlrfaceError(
+            f"{path}: a checkpoint of another trunk ({reason}). Set model.backbone to the kind and size it was trained "
+            "with"
+        ) from error
+    return backbone
+
+
+def _served(checkpoint: Checkpoint, part: str = "") -> dict[str, Tensor]:
+    """The weights that serve, of the whole network or of a part."""
+    # The last checkpoint of a run that averages its weights holds both kinds; the averaged ones are what was validated.
+    dotted = f".{part}" if part else ""
+    return checkpoint.group(f"averaged.module{dotted}") or checkpoint.group(f"recognizer{dotted}")
+
+
 def build_recognizer(config: ModelConfig, data: Path | None, seed: int = 0) -> Recognizer:
     """The network; `data` None skips starting weights, as loading a checkpoint wants it."""
     backbone = build_backbone(config.backbone, data, seed)
     shape = backbone.feature_shape
+    regression = None
+    if config.regression:
+        regression = PerceptibilityRegression(shape, dropout=config.dropout, gradient=config.index_gradient, seed=seed)
     return Recognizer(
         backbone,
-        PerceptibilityRegression(shape, dropout=config.dropout, seed=seed) if config.regression else None,
+        regression,
         PerceptibilityAttention(shape[0], kernel=spatial_kernel(shape), seed=seed) if config.attention else None,
         serve=config.serve,
         framing=config.framing,
+        frozen_steps=config.frozen_steps,
     )
 
 
@@ -81,8 +109,7 @@ def load_trained(path: Path) -> Trained:
     config = model_from_json(checkpoint.card["config"]["model"])
     recognizer = build_recognizer(config, None)
     try:
-        # The last checkpoint of a run that averages its weights holds both; the averaged ones are what was validated.
-        recognizer.load_state_dict(checkpoint.group("averaged.module") or checkpoint.group("recognizer"))
+        recognizer.load_state_dict(_served(checkpoint))
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
         raise VlrfaceError(f"{path}: weights do not fit the configuration in its header ({reason})") from error

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 BenchmarkName = Literal[
-    "tinyface", "survface-id", "survface-verif", "scface", "pairs", "cross-resolution", "rejection"
+    "tinyface", "survface-id", "survface-verif", "scface", "pairs", "cross-resolution", "rejection", "retrieval"
 ]  # fmt: skip
 
 Layout = Literal[

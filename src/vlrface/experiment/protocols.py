@@ -8,6 +8,7 @@ from vlrface.evaluate import (
     CrossResolution,
     PairVerification,
     RejectionByMeasure,
+    Retrieval,
     SCface,
     SurvFaceIdentification,
     SurvFaceVerification,
@@ -35,6 +36,7 @@ _PROTOCOLS: Final[dict[BenchmarkName, Callable[[ProtocolOptions], BenchmarkProto
     "scface": lambda options: SCface(variant=options.variant, split_seed=options.split_seed),
     "pairs": lambda _: PairVerification(),
     "cross-resolution": lambda _: CrossResolution(),
+    "retrieval": lambda _: Retrieval(),
     "rejection": lambda options: RejectionByMeasure(
         fmrs=options.fmr,
         recompute_threshold=options.recompute_threshold,

@@ -1,6 +1,6 @@
 """From a configured source to decoded crops."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,14 +8,18 @@ import numpy as np
 import torch
 from jaxtyping import Int, UInt8
 from numpy import ndarray
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor
 
 from vlrface.data.cache import Crops, cached_crops, crops_in_memory
 from vlrface.data.folder import read_identity_folder
 from vlrface.data.manifest import Manifest
-from vlrface.experiment.config import FolderSource, Source, UnrecognizableConfig
+from vlrface.data.table import read_table
+from vlrface.experiment.config import FolderSource, FoundConfig, Source, UnrecognizableConfig
 from vlrface.images.degrade import degrade, degraded
 from vlrface.images.procedural import procedural_faces
+from vlrface.losses.recognizability import UnrecognizableStatistics
 from vlrface.models.recognizer import Recognizer
 from vlrface.types import VlrfaceError
 
@@ -59,8 +63,14 @@ class Loaded:
         return np.flatnonzero(np.isin(self.people, people) & (self.crops.failures == ""))
 
 
-def load_source(source: Source, places: Places) -> Loaded:
-    """Decoded crops of a source, with who is on them."""
+def load_source(source: Source | FoundConfig, places: Places) -> Loaded:
+    """Decoded crops of a source, with who is on them; "" on crops that nobody can recognise.
+
+    Raises:
+        VlrfaceError: there is nothing to read, or a found face is missing in its pool.
+    """
+    if isinstance(source, FoundConfig):
+        return _load_found(source, places)
     if isinstance(source, FolderSource):
         manifest = read_identity_folder(places.data / source.folder)
         crops = cached_crops(manifest, places.cache, progress=places.progress)
@@ -97,17 +107,74 @@ def _folder_person(name: str) -> str:
     return str(int(folder)) if folder.isascii() and folder.isdecimal() else folder
 
 
+def _load_found(found: FoundConfig, places: Places) -> Loaded:
+    path, pool = places.data / found.list, places.data / found.pool
+    if not path.is_file():
+        raise VlrfaceError(
+            f"{path}: no such list of unrecognizable faces. `vlrface unrecognizable find {pool} --encoder MODEL "
+            "-o DIR` writes DIR/unrecognizable.csv"
+        )
+    manifest = read_table(path, pool)
+    crops = cached_crops(manifest, places.cache, progress=places.progress)
+    broken = np.flatnonzero(crops.failures != "")
+    if len(broken):
+        raise VlrfaceError(
+            f"{path}: {len(broken)} of {len(crops)} pictures are missing in {pool} or cannot be decoded, first "
+            f"{crops.name(broken[0])} ({crops.failures[broken[0]]}). Give the pool that was searched"
+        )
+    return Loaded(manifest, crops, np.full(len(manifest), ""))
+
+
 def unrecognizable_inputs(
-    config: UnrecognizableConfig, source: Loaded, people: ndarray, recognizer: Recognizer
-) -> UInt8[Tensor, "m h w 3"]:
-    """The network's inputs of made unrecognizable faces, from pictures of these people (none who is held out).
+    configs: Sequence[UnrecognizableConfig | FoundConfig],
+    loaded: Mapping[Source | FoundConfig, Loaded],
+    people: ndarray,
+    recognizer: Recognizer,
+) -> UInt8[Tensor, "m h w 3"] | None:
+    """The network's inputs of unrecognizable faces, one kind after the other; None if there is no kind.
+
+    Args:
+        configs: where they come from.
+        loaded: by source, the pictures that are to be destroyed; by list, those that were found.
+        people: whose pictures may be destroyed (none who is held out).
+        recognizer: whose inputs they are.
 
     Raises:
-        VlrfaceError: there is no picture of them.
+        VlrfaceError: there is no picture of these people.
     """
+    pictures: list[UInt8[ndarray, "_ _ 3"]] = []
+    for config in configs:
+        if isinstance(config, FoundConfig):
+            pictures += [loaded[config].crops[row] for row in range(len(loaded[config].crops))]
+        else:
+            pictures += _destroyed(config, loaded[config.source], people)
+    return torch.from_numpy(np.stack([recognizer.prepare(each) for each in pictures])) if pictures else None
+
+
+def _destroyed(config: UnrecognizableConfig, source: Loaded, people: ndarray) -> list[UInt8[ndarray, "_ _ 3"]]:
     rows = source.usable(people)
     if len(rows) == 0:
         raise VlrfaceError("data.unrecognizable.source has no picture of a person who is trained on")
     chosen = np.random.default_rng(config.seed).choice(rows, config.count, replace=config.count > len(rows))
-    pictures = degraded([source.crops[row] for row in chosen], config.degradation, config.seed)
-    return torch.from_numpy(np.stack([recognizer.prepare(picture) for picture in pictures]))
+    return degraded([source.crops[row] for row in chosen], config.degradation, config.seed)
+
+
+def load_statistics(path: Path) -> UnrecognizableStatistics:
+    """Centre, mean and deviation of unrecognizable faces: tensors `center` (d,), `mean` and `deviation`.
+
+    Raises:
+        VlrfaceError: no such file, another kind of file, or values that are no statistics.
+    """
+    if not path.is_file():
+        raise VlrfaceError(
+            f"{path}: no such statistics. `vlrface unrecognizable find POOL --encoder MODEL -o DIR` writes "
+            "DIR/statistics.safetensors"
+        )
+    try:
+        tensors = load_file(path)
+        values = (float(tensors["mean"]), float(tensors["deviation"]))
+        return UnrecognizableStatistics(tensors["center"].float(), *values)
+    except (SafetensorError, OSError, KeyError, ValueError, RuntimeError, VlrfaceError) as error:
+        raise VlrfaceError(
+            f"{path}: no statistics of unrecognizable faces ({error}); it must hold center (d,), mean and deviation"
+        ) from error

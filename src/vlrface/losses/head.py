@@ -22,7 +22,7 @@ class HeadOutput(NamedTuple):
     """What a head says of a batch, float32 or finer.
 
     Attributes:
-        loss: mean cross entropy over the batch, with gradient.
+        loss: mean cross entropy over the batch, weighted if weights were given, with gradient.
         cosine: (b, k) cosines to the prototypes, without margin or scale, in [-1, 1].
         logits: (b, k) what the cross entropy was taken of.
         regularizer: the head's own further term, weighted, with gradient; None for a head without one.
@@ -109,7 +109,12 @@ class Head(nn.Module, ABC):
         return None
 
     def forward(
-        self, embedding: Float[Tensor, "b d"], label: Int[Tensor, " b"], *, observed: bool = True
+        self,
+        embedding: Float[Tensor, "b d"],
+        label: Int[Tensor, " b"],
+        *,
+        observed: bool = True,
+        weight: Float[Tensor, " b"] | None = None,
     ) -> HeadOutput:
         """Mean cross entropy of the embeddings' classes.
 
@@ -121,6 +126,8 @@ class Head(nn.Module, ABC):
             label: (b,), in [0, k).
             observed: whether running statistics take this batch in, where the head is in training mode. False for a
                 second kind of embedding of the same faces: statistics of both would describe neither.
+            weight: (b,) ≥ 0, of mean 1: how much each face counts in the cross entropy, not in the head's own
+                regularizer. All alike without it.
 
         Raises:
             VlrfaceError: a label outside [0, k). Looked for on the CPU only; an accelerator stops by its own assertion,
@@ -133,7 +140,10 @@ class Head(nn.Module, ABC):
             if observed and self.training:
                 self.observe(cosine.detach(), norm.detach(), label)
             logits = self.logits(cosine, norm, label)
-            loss = F.cross_entropy(logits, label.long())
+            if weight is None:
+                loss = F.cross_entropy(logits, label.long())
+            else:
+                loss = (weight * F.cross_entropy(logits, label.long(), reduction="none")).mean()
             return HeadOutput(loss, cosine, logits, self.regularizer(norm))
 
     def extra_repr(self) -> str:

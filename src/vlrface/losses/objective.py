@@ -3,22 +3,25 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Final, NamedTuple, get_args
+from typing import Final, Literal, NamedTuple, get_args
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from vlrface.losses.distillation import cosine_distillation
-from vlrface.losses.head import Head
+from vlrface.losses.distillation import check_lengths, cosine_distillation
+from vlrface.losses.head import Head, check_choices
 from vlrface.losses.recognizability import (
+    Emphasis,
     RITarget,
     UnrecognizableStatistics,
+    emphasis,
     index_diversion_loss,
     projection_loss,
     proximities,
     recognizability_index,
     smooth_l1,
+    with_teacher_as_positive,
 )
 from vlrface.types import VlrfaceError
 
@@ -27,6 +30,12 @@ PARTS: Final = ("recognition", "regression", "diversion", "projection", "distill
 
 HEAD_REGULARIZER: Final = "head_regularizer"
 """Name of the head's own further term, in the parts of a head that has one. It shares the weight of recognition."""
+
+Projected = Literal["own", "teacher"]
+"""Which embedding is projected away from the UI centre, to be the attended one's target."""
+
+Positive = Literal["prototype", "teacher"]
+"""What d_P of the recognizability index is measured to."""
 
 
 @dataclass(frozen=True)
@@ -149,9 +158,13 @@ class MethodObjective(nn.Module):
     `refresh` every some steps. They are buffers (`ui_center`, `ui_mean`, `ui_deviation`; NaN before the first refresh),
     saved with the state dict.
 
+    The defaults are the poster's version, but for what it leaves open. The forms of "teacher" need a teacher's
+    embeddings of the sharp picture of the same face; rows without one are treated as in the poster's version.
+
     Attributes:
         head: the classification head; its prototypes also define the recognizability index.
         weights: of the parts.
+        fixed: whether the statistics were given, and are not to be refreshed.
 
     Args:
         head: for example `ArcFace`.
@@ -161,6 +174,15 @@ class MethodObjective(nn.Module):
         smooth_l1_beta: β of the smooth L1 loss, > 0.
         tau: τ of the index diversion loss, in deviations.
         deviation_floor: lower bound of σ_UI there, > 0.
+        projected: "own" v̂ as the poster has it, or the "teacher"'s (own choice): v̂ is nearly orthogonal to û for most
+            faces, so that its projection is v̂ almost, and asks nothing of the attention; the teacher's holds what
+            attention should bring back.
+        positive: d_P of the index to the class "prototype" as the poster has it, or to the "teacher"'s embedding (own
+            choice); see `with_teacher_as_positive`.
+        emphasis: of faces in both recognition parts: "equal" as the poster has it, or by predicted "recognizability"
+            (own choice); see `emphasis`. Equal until diversion begins and statistics are there.
+        distillation_emphasis: likewise, of the faces with a teacher in distillation.
+        statistics: of unrecognizable identities, to be kept from the first step to the last; None to refresh them.
 
     Raises:
         VlrfaceError: a setting outside its range.
@@ -180,8 +202,20 @@ class MethodObjective(nn.Module):
         smooth_l1_beta: float = 0.75,
         tau: float = 3.0,
         deviation_floor: float = 0.1,
+        projected: Projected = "own",
+        positive: Positive = "prototype",
+        emphasis: Emphasis = "equal",
+        distillation_emphasis: Emphasis = "equal",
+        statistics: UnrecognizableStatistics | None = None,
     ) -> None:
         super().__init__()
+        check_choices(
+            "MethodObjective",
+            projected=(projected, Projected),
+            positive=(positive, Positive),
+            emphasis=(emphasis, Emphasis),
+            distillation_emphasis=(distillation_emphasis, Emphasis),
+        )
         if target not in get_args(RITarget):
             raise VlrfaceError(f"no recognizability index is called {target!r}: use one of {get_args(RITarget)}")
         for name, value in (
@@ -191,8 +225,9 @@ class MethodObjective(nn.Module):
         ):
             if not 0.0 < value < math.inf:
                 raise VlrfaceError(f"{name} is {value}, it must be finite and above 0")
-        if not math.isfinite(tau):
-            raise VlrfaceError(f"tau is {tau}, it must be finite")
+        emphasised = "recognizability" in (emphasis, distillation_emphasis)
+        if not math.isfinite(tau) or (emphasised and tau <= 0.0):
+            raise VlrfaceError(f"tau is {tau}, it must be finite, and above 0 for an emphasis by recognizability")
         self.head = head
         self.weights = weights
         self.target: RITarget = target
@@ -200,11 +235,18 @@ class MethodObjective(nn.Module):
         self.smooth_l1_beta = smooth_l1_beta
         self.tau = tau
         self.deviation_floor = deviation_floor
+        self.projected: Projected = projected
+        self.positive: Positive = positive
+        self.emphasis: Emphasis = emphasis
+        self.distillation_emphasis: Emphasis = distillation_emphasis
+        self.fixed = statistics is not None
         self.register_buffer("ui_center", torch.full((head.dim,), torch.nan))
         self.register_buffer("ui_mean", torch.tensor(torch.nan))
         self.register_buffer("ui_deviation", torch.tensor(torch.nan))
         self._statistics: UnrecognizableStatistics | None = None
         self.register_load_state_dict_post_hook(self._loaded)
+        if statistics is not None:
+            self.refresh(statistics)
 
     @property
     def statistics(self) -> UnrecognizableStatistics | None:
@@ -248,7 +290,7 @@ class MethodObjective(nn.Module):
             recognizability: (b,) predicted index ξ̂.
             label: (b,), in [0, k).
             epoch: 0 at the start, fractions count; says which parts have begun.
-            teacher: (b, d) a teacher's embeddings, needed where distillation has a weight.
+            teacher: (b, d) a teacher's embeddings, needed by distillation and by the forms of "teacher".
             teacher_mask: (b,) True where the row has a teacher; all rows without it.
 
         Raises:
@@ -259,26 +301,32 @@ class MethodObjective(nn.Module):
         active = self.weights.active(epoch)
         parts: dict[str, Tensor] = {}
         target = cosine = None
+        counted = self._counted(recognizability, epoch)
         if active & {"recognition", "regression"}:
-            output = self.head(embedding, label)
+            output = self.head(embedding, label, weight=counted[self.emphasis])
             cosine = output.cosine.detach()
             if "recognition" in active:
                 parts["recognition"] = output.loss
                 if output.regularizer is not None:
                     parts[HEAD_REGULARIZER] = output.regularizer
             if "regression" in active:
-                target = self._index(embedding, cosine, label)
+                target = self._index(embedding, cosine, label, teacher, teacher_mask)
                 parts["regression"] = smooth_l1(recognizability, target, self.smooth_l1_beta)
         if "diversion" in active:
             statistics = self._measured("diversion")
             parts["diversion"] = index_diversion_loss(recognizability, statistics, self.tau, self.deviation_floor)
         if "projection" in active:
             self._measured("projection")
-            parts["projection"] = projection_loss(attended, embedding, self.ui_center)
+            aim = embedding
+            if self.projected == "teacher":
+                aim = _where_taught(_given("projection", embedding, teacher), embedding, teacher_mask)
+            parts["projection"] = projection_loss(attended, aim, self.ui_center)
         if "distillation" in active:
-            parts["distillation"] = _distilled(embedding, teacher, teacher_mask)
+            taught, weight = _given("distillation", embedding, teacher), counted[self.distillation_emphasis]
+            parts["distillation"] = cosine_distillation(embedding, taught, teacher_mask, weight)
         if "attended_recognition" in active:
-            parts["attended_recognition"] = self.head(attended, label, observed=False).total
+            output = self.head(attended, label, observed=False, weight=counted[self.emphasis])
+            parts["attended_recognition"] = output.total
         weights = self.weights.by_part() | {HEAD_REGULARIZER: self.weights.recognition}
         total, plain, weighted = weighted_sum(parts, weights)
         return ObjectiveOutput(total, plain, weighted, target, cosine)
@@ -295,13 +343,27 @@ class MethodObjective(nn.Module):
         if isinstance(module, MethodObjective):
             module._read_statistics()
 
-    def _index(self, embedding: Tensor, cosine: Tensor, label: Tensor) -> Tensor:
+    def _counted(self, recognizability: Tensor, epoch: float) -> dict[Emphasis, Tensor | None]:
+        """How much each face counts, by emphasis; None where all count alike."""
+        statistics = self._statistics
+        wanted = "recognizability" in (self.emphasis, self.distillation_emphasis)
+        if not wanted or statistics is None or epoch < self.weights.diversion_from_epoch:
+            return {"equal": None, "recognizability": None}
+        weight = emphasis(recognizability, statistics, self.tau, self.deviation_floor)
+        return {"equal": None, "recognizability": weight}
+
+    def _index(
+        self, embedding: Tensor, cosine: Tensor, label: Tensor, teacher: Tensor | None, mask: Tensor | None
+    ) -> Tensor:
         center = None
         if self.target != "certainty_ratio":  # the only form that knows nothing of unrecognizable identities
             self._measured("regression")
             center = self.ui_center
         with torch.no_grad():
             distances = proximities(embedding, cosine, label, center)
+            if self.positive == "teacher":
+                taught = _given("regression", embedding, teacher)
+                distances = with_teacher_as_positive(distances, embedding, taught, mask)
             return recognizability_index(distances, self.target, self.epsilon)
 
     def _measured(self, part: str) -> UnrecognizableStatistics:
@@ -313,7 +375,14 @@ class MethodObjective(nn.Module):
         return self._statistics
 
 
-def _distilled(embedding: Tensor, teacher: Tensor | None, mask: Tensor | None) -> Tensor:
+def _given(part: str, embedding: Tensor, teacher: Tensor | None) -> Tensor:
     if teacher is None:
-        raise VlrfaceError("distillation has a weight but no teacher embeddings were given: pass teacher, or weight 0")
-    return cosine_distillation(embedding, teacher, mask)
+        raise VlrfaceError(
+            f"{part} asks for a teacher but no teacher embeddings were given: pass teacher, or give {part} weight 0"
+        )
+    check_lengths(embedding, teacher)
+    return teacher
+
+
+def _where_taught(teacher: Tensor, own: Tensor, mask: Tensor | None) -> Tensor:
+    return teacher if mask is None else torch.where(mask.unsqueeze(1), teacher, own)

@@ -10,7 +10,7 @@ from typing import Final, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F  # noqa: N812 (its usual name)
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from vlrface.losses.precision import at_least_float32, unit
@@ -18,6 +18,9 @@ from vlrface.types import VlrfaceError
 
 RITarget = Literal["ratio", "log_ratio", "certainty_ratio", "ers"]
 """Forms of the recognizability index; see `recognizability_index`."""
+
+Emphasis = Literal["equal", "recognizability"]
+"""How much each face of a batch counts in a loss: all alike, or by its predicted index; see `emphasis`."""
 
 _SMALLEST_RESIDUAL: Final = 1e-5  # below it, what is left of a projected float32 embedding is mostly rounding
 
@@ -66,6 +69,29 @@ def proximities(
     nearest_other = cosine.scatter(1, column, -torch.inf).amax(dim=1)
     to_center = torch.full_like(own, torch.nan) if center is None else _along(unit(embedding), unit(center))
     return Proximities(*(_distance(each) for each in (own, nearest_other, to_center)))
+
+
+def with_teacher_as_positive(
+    proximities: Proximities,
+    embedding: Float[Tensor, "b d"],
+    teacher: Float[Tensor, "b d"],
+    mask: Bool[Tensor, " b"] | None = None,
+) -> Proximities:
+    """The proximities with d_P = 1 - cos(v̂, t̂), t the teacher's embedding of the very same face, sharp. Own choice.
+
+    Prototypes of training classes come to fit the training samples, recognizable or not. How near a face comes to its
+    own sharp picture says how much of it survived.
+
+    Args:
+        proximities: with d_P to the prototype.
+        embedding: (b, d), of any norm.
+        teacher: (b, d), of any norm.
+        mask: (b,) True where the row has a teacher; the others, which may hold anything, keep their d_P. All rows
+            without it.
+    """
+    to_teacher = _distance(_along(unit(embedding), unit(teacher)))
+    positive = to_teacher if mask is None else torch.where(mask, to_teacher, proximities.positive)
+    return proximities._replace(positive=positive)
 
 
 def _along(vectors: Tensor, direction: Tensor) -> Tensor:
@@ -221,6 +247,35 @@ def index_diversion_loss(
     return (tau - diversion(predicted, statistics.mean, statistics.deviation, floor)).clamp(min=0.0).mean()
 
 
+def emphasis(
+    predicted: Float[Tensor, " b"], statistics: UnrecognizableStatistics, tau: float = 3.0, floor: float = 0.1
+) -> Float[Tensor, " b"]:
+    """How much each face counts: w ∝ σ(2·(2·div(ξ̂)/τ - 1)), of mean 1 over the batch. Own choice, without gradient.
+
+    A face that nobody can recognise teaches its label by heart, and nothing that holds for another picture of the
+    person. The poster has the index but does not let it say so to the recognition loss. Here a face at the mean of the
+    UIs has 12 % of the full weight, one halfway to τ deviations above them 50 %, one at τ, where the index diversion
+    loss is satisfied, 88 %.
+
+    Args:
+        predicted: (b,) ξ̂ of training faces.
+        statistics: of the UIs.
+        tau: τ > 0 of the index diversion loss, in deviations.
+        floor: see `diversion`.
+
+    Returns:
+        (b,) weights ≥ 0 that rise with ξ̂, float32 or finer; their mean is 1 wherever the batch lies.
+
+    Raises:
+        VlrfaceError: τ is not above 0.
+    """
+    if not tau > 0.0:
+        raise VlrfaceError(f"tau is {tau}; faces are weighted by how near they come to it, so it must be above 0")
+    above = diversion(predicted.detach(), statistics.mean, statistics.deviation, floor)
+    # Normalised by its logarithm: far below the UIs every weight alone would round to 0.
+    return F.logsigmoid(2.0 * (2.0 * above / tau - 1.0)).softmax(dim=0) * len(predicted)
+
+
 def project_away(embedding: Float[Tensor, "b d"], center: Float[Tensor, " d"]) -> Float[Tensor, "b d"]:
     """v_p = normalize(v̂ - ⟨v̂, û⟩ û): the embedding without its part along the UI centre. Stated by the poster.
 
@@ -254,7 +309,7 @@ def projection_loss(
 
     Args:
         attended: (b, d) embedding after attention, of any norm.
-        embedding: (b, d) embedding before it.
+        embedding: (b, d) embedding before it, as the poster has it; or another that attention should come to.
         center: (d,) û.
     """
     return (unit(attended) - project_away(embedding, center)).square().sum(dim=1).mean()

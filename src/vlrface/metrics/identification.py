@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Float32, Int
 from numpy import ndarray
 
 from vlrface.metrics.cosine import UnitRows, check_same_width, copied_rows, unit_rows
-from vlrface.types import Curve, VlrfaceError
+from vlrface.types import DISTRACTOR_IDENTITY, Curve, VlrfaceError
 
 _BLOCK_BYTES = 256 * 2**20
 
@@ -84,7 +84,11 @@ def closed_set_ranks(
 
 
 def leave_one_out_ranks(
-    embeddings: Float[ndarray, "n d"], identities: Int[ndarray, " n"], *, block_bytes: int = _BLOCK_BYTES
+    embeddings: Float[ndarray, "n d"],
+    identities: Int[ndarray, " n"],
+    *,
+    distractors: Float[ndarray, "m e"] | None = None,
+    block_bytes: int = _BLOCK_BYTES,
 ) -> Ranks:
     """Search each face among all the others: more power than a fixed probe set on the same images.
 
@@ -94,18 +98,31 @@ def leave_one_out_ranks(
     Args:
         embeddings: (n, d), any length; a NaN row was not encoded.
         identities: (n,); a negative identity is nobody's mate.
+        distractors: (m, d) of faces that are searched among, and not searched for: nobody's mates. A NaN row is never
+            found.
         block_bytes: memory for scores.
 
     Returns:
-        One row per face.
+        One row per face; none per distractor.
 
     Raises:
-        VlrfaceError: fewer than two faces, or an encoded row without direction.
+        VlrfaceError: fewer than two faces, different dimensions, or an encoded row without direction.
     """
     if len(embeddings) < 2:
         raise VlrfaceError(f"leave-one-out needs at least two faces, not {len(embeddings)}")
     faces = unit_rows(embeddings)
-    return _search(faces, identities, faces, identities, block_bytes, leave_one_out=True)
+    if distractors is None:
+        return _search(faces, identities, faces, identities, block_bytes, leave_one_out=True)
+    check_same_width(embeddings, distractors)
+    others = unit_rows(distractors, "distractors")
+    # The faces come first, so that each stands in the gallery where it stands among the probes.
+    gallery = UnitRows(
+        np.concatenate([faces.unit, others.unit]),
+        np.concatenate([faces.rows, len(embeddings) + others.rows]),
+        np.concatenate([faces.encoded, others.encoded]),
+    )
+    everybody = np.concatenate([identities, np.full(len(distractors), DISTRACTOR_IDENTITY)])
+    return _search(faces, identities, gallery, everybody, block_bytes, leave_one_out=True)
 
 
 def hits(ranks: Ranks, max_ranks: Int[ndarray, " k"]) -> Bool[ndarray, "p k"]:

@@ -81,15 +81,25 @@ class Backbone(nn.Module, ABC):
     feature_shape: tuple[int, int, int]
 
     @abstractmethod
-    def feature_map(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b c fh fw"]:
-        """The last feature map.
+    def steps(self) -> tuple[nn.Module, ...]:
+        """What makes the feature map of pixels, one after another: layers and blocks, each from one map to the next."""
+
+    def feature_map(
+        self, maps: Float[Tensor, "b c h w"], *, first: int = 0, last: int | None = None
+    ) -> Float[Tensor, "b c2 h2 w2"]:
+        """The last feature map, or the way to it from one step to another.
 
         Args:
-            pixels: as `InputSpec.normalised` gives them.
+            maps: pixels as `InputSpec.normalised` gives them; what step `first - 1` gave, if `first` is above 0.
+            first: steps that are done already.
+            last: stop before this step; None goes to the end.
 
         Returns:
-            The map, of shape `feature_shape`; bfloat16 under bfloat16 autocast.
+            The map, of shape `feature_shape` at the end; bfloat16 under bfloat16 autocast.
         """
+        for step in self.steps()[first:last]:
+            maps = step(maps)
+        return maps
 
     @abstractmethod
     def embed(self, features: Float[Tensor, "b c fh fw"], measured: int | None = None) -> Float[Tensor, "b d"]:

@@ -86,11 +86,10 @@ class IResNet(Backbone):
         self.features.weight.requires_grad_(False)
         initialise(self, seed, convolution_std=0.1)
 
-    def feature_map(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b c fh fw"]:
-        """The last feature map, normalised by `bn2`."""
-        x = self.prelu(self.bn1(self.conv1(pixels)))
-        x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
-        return self.bn2(x)
+    def steps(self) -> tuple[nn.Module, ...]:
+        """Convolution, norm and PReLU, the residual blocks of all stages, and the norm `bn2`: 4 + blocks."""
+        stages = (self.layer1, self.layer2, self.layer3, self.layer4)
+        return (self.conv1, self.bn1, self.prelu, *(block for stage in stages for block in stage), self.bn2)
 
     def embed(self, features: Float[Tensor, "b c fh fw"], measured: int | None = None) -> Float[Tensor, "b d"]:
         """Flatten (channel by channel, as the public weights want it), dropout, `fc`, batch norm."""

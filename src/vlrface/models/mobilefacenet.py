@@ -131,9 +131,9 @@ class MobileFaceNet(Backbone):
         self.norm.weight.requires_grad_(variant.embedding_norm_scale)
         initialise(self, seed)
 
-    def feature_map(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b c fh fw"]:
-        """The last feature map, after its PReLU."""
-        return self.widen(self.blocks(self.stem_filter(self.stem(pixels))))
+    def steps(self) -> tuple[nn.Module, ...]:
+        """Two units of the stem, fifteen bottlenecks, and the widening unit: 18."""
+        return (self.stem, self.stem_filter, *self.blocks, self.widen)
 
     def embed(self, features: Float[Tensor, "b c fh fw"], measured: int | None = None) -> Float[Tensor, "b d"]:
         """Global depthwise convolution, batch norm, linear layer, batch norm."""

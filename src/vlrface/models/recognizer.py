@@ -7,7 +7,7 @@ from typing import Final, Literal, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float, Float32, UInt8
 from numpy import ndarray
 from torch import Tensor, nn
 
@@ -19,6 +19,9 @@ from vlrface.types import UNKNOWN_IDENTITY, Faces, VlrfaceError
 
 CROP_ROLE: Final = "crop"
 """Role of the rows of `Recognizer.faces`."""
+
+Serve = Literal["plain", "attended", "fused"]
+"""Which embedding is used at inference: v, v_attn, or the sum of both at unit norm; see `Recognizer.served`."""
 
 
 class Output(NamedTuple):
@@ -49,11 +52,14 @@ class Recognizer(nn.Module):
         backbone: trunk and embedding layer; its `input` says what crops are taken.
         regression: predicts the recognizability index.
         attention: weighs the feature map for a second embedding by the same embedding layer.
-        serve: which embedding is used at inference: "plain" v or "attended" v_attn.
+        serve: which embedding is used at inference: "plain" v, "attended" v_attn, or "fused" v̂ + v̂_attn.
         framing: which window of a crop the network sees; None stretches the whole crop to the input.
+        frozen_steps: how many of the backbone's first steps are frozen: without gradient, and in evaluation mode
+            always. What they make of a crop (`stem_maps`) may then be kept, and given in its place.
 
     Raises:
-        VlrfaceError: a head was made for another feature map, or "attended" is served without attention.
+        VlrfaceError: a head was made for another feature map, "attended" or "fused" is served without attention, or the
+            backbone has not so many steps.
     """
 
     def __init__(
@@ -62,8 +68,9 @@ class Recognizer(nn.Module):
         regression: PerceptibilityRegression | None = None,
         attention: PerceptibilityAttention | None = None,
         *,
-        serve: Literal["plain", "attended"] = "plain",
+        serve: Serve = "plain",
         framing: Framing | None = None,
+        frozen_steps: int = 0,
     ) -> None:
         super().__init__()
         shape = backbone.feature_shape
@@ -71,13 +78,20 @@ class Recognizer(nn.Module):
             raise VlrfaceError(f"the regression takes maps of {regression.feature_shape}, the backbone gives {shape}")
         if attention is not None and attention.channels != shape[0]:
             raise VlrfaceError(f"the attention takes {attention.channels} channels, the backbone gives {shape[0]}")
-        if serve == "attended" and attention is None:
-            raise VlrfaceError('serve="attended" needs an attention module: give one, or serve "plain"')
+        if serve != "plain" and attention is None:
+            raise VlrfaceError(f'serve="{serve}" needs an attention module: give one, or serve "plain"')
         self.backbone = backbone
         self.regression = regression
         self.attention = attention
-        self.serve: Literal["plain", "attended"] = serve
+        self.serve: Serve = serve
         self.framing = framing or Framing()
+        steps = backbone.steps()
+        if not 0 <= frozen_steps < len(steps):
+            raise VlrfaceError(f"frozen_steps is {frozen_steps}; of {len(steps)} steps one at least must learn")
+        self.frozen_steps = frozen_steps
+        for step in steps[:frozen_steps]:
+            step.requires_grad_(False)
+            step.eval()
         # The faster layout for convolutions, on CPU and GPU. (Torch's annotations do not know this call.)
         self.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
@@ -95,14 +109,34 @@ class Recognizer(nn.Module):
         """The input that the network sees of an RGB crop of any size: (height, width, 3)."""
         return frame(crop, self.framing, self.input.height, self.input.width)
 
-    def forward(self, crops: UInt8[Tensor, "b h w 3"]) -> Output:
+    def train(self, mode: bool = True) -> "Recognizer":
+        """Training or evaluation mode, in which frozen steps stay."""
+        super().train(mode)
+        for step in self.backbone.steps()[: self.frozen_steps]:
+            step.eval()
+        return self
+
+    def forward(self, crops: UInt8[Tensor, "b h w 3"] | Float[Tensor, "b mh mw c"]) -> Output:
         """Everything the network says about a batch of crops.
 
         Args:
-            crops: RGB pixels of the input's size, as the data gives them.
+            crops: RGB pixels of the input's size, as the data gives them; or, of a network with frozen steps, what
+                `stem_maps` made of them.
 
         Returns:
             Embeddings, recognizability and attention.
+
+        Raises:
+            VlrfaceError: the crops are no uint8 pixels of the input's size.
+        """
+        maps = crops if self.frozen_steps and crops.is_floating_point() else self.stem_maps(crops)
+        # Kept maps are float16; computed is in float32 or the caller's autocast.
+        features = self.backbone.feature_map(maps.permute(0, 3, 1, 2).float(), first=self.frozen_steps)
+        with torch.autocast(crops.device.type, enabled=False):
+            return self._heads(features.float())
+
+    def stem_maps(self, crops: UInt8[Tensor, "b h w 3"]) -> Float[Tensor, "b mh mw c"]:
+        """What the frozen steps make of crops, channels last; with none frozen, the normalised pixels.
 
         Raises:
             VlrfaceError: the crops are no uint8 pixels of the input's size.
@@ -113,9 +147,7 @@ class Recognizer(nn.Module):
                 f"crops are {crops.dtype} of shape {tuple(crops.shape)}, the network takes "
                 f"uint8 of (n, {spec.height}, {spec.width}, 3): make them with Recognizer.prepare"
             )
-        features = self.backbone.feature_map(spec.normalised(crops))
-        with torch.autocast(crops.device.type, enabled=False):
-            return self._heads(features.float())
+        return self.backbone.feature_map(spec.normalised(crops), last=self.frozen_steps).permute(0, 2, 3, 1)
 
     def _heads(self, features: Float32[Tensor, "b c fh fw"]) -> Output:
         count = len(features)
@@ -132,7 +164,14 @@ class Recognizer(nn.Module):
         return Output(embedding, attended, recognizability, attention)
 
     def served(self, output: Output) -> Float32[Tensor, "b d"]:
-        """The embedding that inference uses, as `serve` says."""
+        """The embedding that inference uses, as `serve` says.
+
+        "fused" is v̂ + v̂_attn (own choice): each at unit norm, so that neither outweighs the other, and both are right
+        where one of them errs. Its norm, in [0, 2], says how far the two agree.
+        """
+        if self.serve == "fused":
+            normalize = torch.nn.functional.normalize
+            return normalize(output.embedding, dim=1) + normalize(output.attended, dim=1)
         return output.attended if self.serve == "attended" else output.embedding
 
     def embed_crops(

@@ -93,7 +93,7 @@ class SerFiq:
 
 
 def served_maps(recognizer: Recognizer, images: UInt8[ndarray, "n h w 3"]) -> Float32[Tensor, "n c fh fw"]:
-    """The feature maps whose embedding the network serves: plain, or attended."""
+    """The feature maps whose embedding the network serves: plain, or attended; plain where it serves both fused."""
     crops = torch.from_numpy(np.array(images)).to(next(recognizer.parameters()).device)
     maps = recognizer.backbone.feature_map(recognizer.input.normalised(crops)).float()
     if recognizer.serve == "attended" and recognizer.attention is not None:
@@ -111,8 +111,15 @@ def stochastic_embeddings(
         maps: as `served_maps` gives them.
         masks: 0 where a value is dropped, else what it is multiplied by.
     """
-    masked = (maps[:, None] * masks).flatten(0, 1)
-    return recognizer.backbone.embed(masked).unflatten(0, (len(maps), len(masks)))
+
+    def embeddings(maps: Tensor) -> Tensor:
+        masked = (maps[:, None] * masks).flatten(0, 1)
+        return recognizer.backbone.embed(masked).unflatten(0, (len(maps), len(masks)))
+
+    if recognizer.serve == "fused" and recognizer.attention is not None:
+        plain, attended = embeddings(maps), embeddings(recognizer.attention(maps)[0])  # the same values are dropped
+        return torch.nn.functional.normalize(plain, dim=2) + torch.nn.functional.normalize(attended, dim=2)
+    return embeddings(maps)
 
 
 def robustness(embeddings: Float[Tensor, "n t d"]) -> Float[Tensor, " n"]:

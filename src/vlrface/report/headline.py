@@ -21,6 +21,7 @@ _LEADING: Final[Mapping[str, tuple[str, ...]]] = {
     "survface-verif": ("accuracy", r"tpr@far=0\.1", r"tpr@far=0\.01", "auc"),
     "pairs": ("accuracy", r"tpr@far=0\.01", r"tpr@far=0\.001", "eer"),
     "scface": (r"rank1@distance=\d+", r"rank1@reject=0\.3"),
+    "retrieval": ("rank1", "mAP", "rank20", r"rank1@reject=0\.3"),
     "cross-resolution": (r"rank1@side=\d+", r"tpr@far=0\.01,side=\d+"),
 }
 

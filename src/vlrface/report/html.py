@@ -4,6 +4,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from vlrface.evaluate.ablation import AblationTable
 from vlrface.evaluate.comparison import Comparison
 from vlrface.files import written_atomically
 from vlrface.report.inputs import Attention, EmbeddingMap, Pictures, ScoredFace
@@ -159,6 +160,37 @@ def write_score_page(
         return render_scores(rows, title=title, failures=failures, calibration=calibration)
 
     _write(path, page)
+
+
+def write_ablation(table: AblationTable, folder: Path, *, page: bool = True) -> None:
+    """Write what an ablation found: ablation.json, ablation.md, ablation.tex and, if asked for, ablation.html.
+
+    The page is one file without scripts or outside resources; the same values give the same bytes.
+
+    Args:
+        table: means, spreads and differences. Of the context, "notes", "data", "recipe", "command", "steps",
+            "training_seconds", "environment", "failed" and "left_out" are shown.
+        folder: made if needed; the four files are replaced, each whole or not at all.
+        page: whether to draw the page.
+
+    Raises:
+        VlrfaceError: a page is asked for, and matplotlib or jinja2 is missing.
+        OSError: a file cannot be written; what was there before is as it was.
+    """
+    from vlrface.report.ablation_tables import ablation_latex, ablation_markdown
+
+    table.save(folder / "ablation.json")
+    for suffix, text in ((".md", ablation_markdown(table)), (".tex", ablation_latex(table))):
+        with written_atomically(folder / f"ablation{suffix}") as temporary:
+            temporary.write_bytes(text.encode("utf-8", "backslashreplace"))
+    if page:
+
+        def rendered() -> str:
+            from vlrface.report.ablation import render_ablation
+
+            return render_ablation(table)
+
+        _write(folder / "ablation.html", rendered)
 
 
 def _write(path: Path, page: Callable[[], str]) -> None:

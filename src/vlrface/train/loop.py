@@ -19,11 +19,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Float16, UInt8
 from torch import Tensor
 from torch._dynamo.exc import TorchDynamoException
 
-from vlrface.data.batches import Batch, Batches
+from vlrface.data.batches import Batch, BatchSource
 from vlrface.losses.objective import MethodObjective, nonfinite
 from vlrface.losses.recognizability import UnrecognizableStatistics
 from vlrface.models.recognizer import Recognizer
@@ -66,17 +66,18 @@ class Ingredients:
     Attributes:
         recognizer: the network, on the device that trains.
         objective: losses, prototypes and statistics of the unrecognizable faces.
-        batches: training crops of the network's input size.
+        batches: training crops of the network's input size, or maps of its frozen steps.
         teachers: per part of the data the teacher embedding of each row (n, d), or None.
-        unrecognizable: (m, h, w, 3) crops of unrecognizable faces; None when no loss needs them.
+        unrecognizable: (m, h, w, 3) crops of unrecognizable faces, or maps of the frozen steps; None when no loss needs
+            them.
         validate: measures a recognizer on held-out training identities.
     """
 
     recognizer: Recognizer
     objective: MethodObjective
-    batches: Batches
+    batches: BatchSource
     teachers: tuple[Tensor | None, ...]
-    unrecognizable: UInt8[Tensor, "m h w 3"] | None
+    unrecognizable: UInt8[Tensor, "m h w 3"] | Float16[Tensor, "m h w c"] | None
     validate: Callable[[Recognizer, UnrecognizableStatistics | None], Validation]
 
 
@@ -197,9 +198,12 @@ class _Loop:
 
     def step(self, batch: Batch, journal: Journal) -> None:
         state, options = self.state, self.options
-        if self.ingredients.unrecognizable is not None and state.step % options.refresh_every == 0:
+        objective = self.ingredients.objective
+        measured = self.ingredients.unrecognizable is not None and not objective.fixed
+        if measured and state.step % options.refresh_every == 0:
             with self._uncounted():
-                self.ingredients.objective.refresh(self._measure(self.ingredients.recognizer))
+                averaged = options.refresh_from == "averaged"
+                objective.refresh(self._measure(state.served() if averaged else state.recognizer))
         state.recognizer.train()
         # Dropout depends on the step alone, so that a resumed run needs no saved random state.
         torch.manual_seed(int(np.random.SeedSequence([self.seed, state.step]).generate_state(1, np.uint32)[0]))

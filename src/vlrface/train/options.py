@@ -9,6 +9,7 @@ from vlrface.types import VlrfaceError
 ScheduleKind = Literal["cosine", "step"]
 Optimizer = Literal["sgd", "adamw"]
 Precision = Literal["bf16", "float32"]
+RefreshFrom = Literal["current", "averaged"]
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,8 @@ class TrainingOptions:
         average_decay: decay per step of the exponential moving average of the weights that is validated and served;
             None serves the last weights.
         refresh_every: steps between two measurements of the unrecognizable faces (centre, mean, deviation).
+        refresh_from: which weights measure them: "current", those in training, or "averaged" (own choice: they wander
+            less, and are what will be served; needs `average_decay`).
         validate_every: epochs between two validations on held-out training identities. The last epoch always is.
         save_every: steps between two writings of `last.safetensors`, besides the end of each epoch.
         log_every: steps between two lines of the log.
@@ -80,7 +83,7 @@ class TrainingOptions:
         threads: torch threads for the step, at least 1, or None for torch's own choice.
 
     Raises:
-        VlrfaceError: an unknown optimizer or precision, or a value out of range.
+        VlrfaceError: an unknown optimizer, precision or kind of weights, or a value out of range.
     """
 
     epochs: int
@@ -97,6 +100,7 @@ class TrainingOptions:
     compiled: bool = True
     average_decay: float | None = None
     refresh_every: int = 20
+    refresh_from: RefreshFrom = "current"
     validate_every: int = 1
     save_every: int = 200
     log_every: int = 10
@@ -106,6 +110,7 @@ class TrainingOptions:
     def __post_init__(self) -> None:
         _check_choice("training.optimizer", self.optimizer, get_args(Optimizer))
         _check_choice("training.precision", self.precision, get_args(Precision))
+        _check_choice("training.refresh_from", self.refresh_from, get_args(RefreshFrom))
         for name in ("epochs", "batch_size", "refresh_every", "validate_every", "save_every", "log_every"):
             self._check(name, getattr(self, name) >= 1, "be at least 1")
         for name in ("trunk_rate", "heads_rate", "prototypes_rate"):

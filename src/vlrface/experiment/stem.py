@@ -1,0 +1,128 @@
+"""Encoding with a frozen stem: what its steps make of a picture is remembered for all networks that share it."""
+
+import hashlib
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float16, Float32, UInt8
+from numpy import ndarray
+
+from vlrface.checkpoint import fingerprint
+from vlrface.experiment.model import Model
+from vlrface.files import written_atomically
+from vlrface.models.backbone import InputSpec
+from vlrface.models.recognizer import Recognizer
+
+_DIGEST_BYTES = 16
+
+
+@contextmanager
+def remembering(model: Model, pictures: str, cache: Path) -> Generator[Model]:
+    """The model with a memory for what its frozen steps make of pictures; other models are as they were.
+
+    The memory is a pair of files in the cache folder, written on leaving where pictures were new. Remembered maps are
+    rounded to float16, which moves an embedding by less than a thousandth.
+
+    Args:
+        model: as `load_model` gives it.
+        pictures: name of the set of pictures, which has files of its own.
+        cache: folder; may be deleted at any time.
+    """
+    if model.trained is None or model.trained.recognizer.frozen_steps == 0:
+        yield model
+        return
+    recognizer = model.trained.recognizer
+    frozen = torch.nn.ModuleList(recognizer.backbone.steps()[: recognizer.frozen_steps])
+    key = hashlib.sha256(f"{fingerprint(frozen.state_dict())} {pictures}".encode()).hexdigest()[:24]
+    encoder = RememberedStem(recognizer, cache / f"maps-{key}.npy")
+    yield replace(model, encoder=encoder)
+    encoder.save()
+
+
+class RememberedStem:
+    """An `Encoder` around a recognizer with frozen steps.
+
+    Attributes:
+        computed: pictures that were not remembered.
+
+    Args:
+        recognizer: with frozen steps, in evaluation mode.
+        path: of the maps (.npy); their digests stand beside it.
+    """
+
+    def __init__(self, recognizer: Recognizer, path: Path) -> None:
+        self._recognizer = recognizer
+        self._path = path
+        self._digests = path.with_suffix(".digests.npy")
+        self._kept, self._rows = self._read()
+        self._new: dict[bytes, Float16[ndarray, "h w c"]] = {}
+        self.computed = 0
+
+    @property
+    def input(self) -> InputSpec:
+        """Size and normalisation of the input."""
+        return self._recognizer.input
+
+    @property
+    def embedding_dim(self) -> int:
+        """Length of an embedding."""
+        return self._recognizer.embedding_dim
+
+    def prepare(self, crop: UInt8[ndarray, "_ _ 3"]) -> UInt8[ndarray, "_ _ 3"]:
+        """As the recognizer."""
+        return self._recognizer.prepare(crop)
+
+    def embed_crops(
+        self, images: UInt8[ndarray, "n h w 3"], *, batch_size: int = 64, flip: bool = False
+    ) -> tuple[Float32[ndarray, "n d"], Float32[ndarray, " n"]]:
+        """As the recognizer, up to the rounding of maps to float16."""
+        embeddings = np.zeros((len(images), self.embedding_dim), np.float32)
+        indices = np.zeros(len(images), np.float32)
+        turns = (images, images[:, :, ::-1]) if flip else (images,)
+        with torch.inference_mode():
+            for start in range(0, len(images), batch_size):
+                rows = slice(start, start + batch_size)
+                for turned in turns:
+                    output = self._recognizer(torch.from_numpy(self._maps(turned[rows])))
+                    embeddings[rows] += self._recognizer.served(output).numpy()
+                    indices[rows] += output.recognizability.numpy() / len(turns)
+        return embeddings, indices
+
+    def save(self) -> None:
+        """Write what was new to the files, after what stands there."""
+        if not self._new:
+            return
+        kept, rows = self._read()  # another process may have written meanwhile
+        new = {digest: maps for digest, maps in self._new.items() if digest not in rows}
+        maps = np.stack(list(new.values())) if new else np.empty((0, *kept.shape[1:]), np.float16)
+        digests = np.frombuffer(b"".join([*rows, *new]), np.uint8).reshape(-1, _DIGEST_BYTES)
+        # Maps first: digests of another number than maps are not believed.
+        for path, array in (
+            (self._path, np.concatenate([kept, maps]) if len(kept) else maps),
+            (self._digests, digests),
+        ):
+            with written_atomically(path) as temporary, temporary.open("wb") as file:
+                np.save(file, array)
+
+    def _read(self) -> tuple[ndarray, dict[bytes, int]]:
+        try:
+            maps, digests = np.load(self._path, mmap_mode="r").view(ndarray), np.load(self._digests)
+        except (OSError, ValueError, EOFError):
+            return np.empty((0, 1, 1, 1), np.float16), {}
+        if len(maps) != len(digests):
+            return np.empty((0, 1, 1, 1), np.float16), {}
+        return maps, {digest.tobytes(): row for row, digest in enumerate(digests)}
+
+    def _maps(self, images: UInt8[ndarray, "b h w 3"]) -> Float16[ndarray, "b mh mw c"]:
+        digests = [hashlib.blake2b(image.tobytes(), digest_size=_DIGEST_BYTES).digest() for image in images]
+        unknown = [i for i, digest in enumerate(digests) if digest not in self._rows and digest not in self._new]
+        if unknown:
+            crops = torch.from_numpy(np.ascontiguousarray(images[unknown]))
+            made = self._recognizer.stem_maps(crops).half().contiguous().numpy()
+            self._new |= {digests[i]: each for i, each in zip(unknown, made, strict=True)}
+            self.computed += len(unknown)
+        return np.stack([self._new[d] if d in self._new else self._kept[self._rows[d]] for d in digests])
