@@ -30,6 +30,7 @@ def views(n: int, count: int = 3, copies: float = 1.0, first: int = 0) -> PartVi
 
 
 def flat(batches):
+    batches = list(batches)
     return [
         np.concatenate([getattr(batch, name) for batch in batches]) for name in ("images", "labels", "parts", "rows")
     ]
@@ -93,8 +94,6 @@ def test_another_seed_or_epoch_is_another_order():
 
 
 def test_what_cannot_be_drawn_from_is_refused():
-    with pytest.raises(VlrfaceError, match="2 labels for 3 crops"):
-        PartViews(np.zeros((1, 3, 1, 1, 2), np.float16), np.arange(2))
     with pytest.raises(VlrfaceError, match="draw none"):
         views(3, copies=0.1)
     with pytest.raises(VlrfaceError, match="draw none"):

@@ -98,6 +98,18 @@ def test_swapping_the_models_turns_every_difference_round(good, bad, comparison)
 # Several runs
 
 
+def test_paired_runs_of_equal_seeds_cancel_what_a_seed_does(good):
+    """Twice the same runs: paired they never differ, apart they do."""
+    paired = compare(good, good, TinyFace(), resamples=60, pair_runs=True)
+    apart = compare(good, good, TinyFace(), resamples=60)
+    for name, figure in paired.figures.items():
+        assert (figure.difference.low, figure.difference.high) == (0, 0), name
+    assert apart.figures["rank1"].difference.low < 0 < apart.figures["rank1"].difference.high
+    assert "Runs are paired" in paired.context["notes"][-1]
+    with pytest.raises(VlrfaceError, match="3 and 2 runs cannot be paired: give runs of the same seeds"):
+        compare(good, good[:2], TinyFace(), pair_runs=True)
+
+
 def slow_over_runs(values, picks):
     n = values.shape[0]
     rows = []

@@ -103,6 +103,19 @@ def test_agrees_with_a_slow_loop(case):
 
 
 @given(searches())
+def test_distractors_of_leave_one_out_are_searched_among_and_not_for(case):
+    others, _, faces, people = case
+    if len(faces) < 2:
+        return
+    ranks = leave_one_out_ranks(faces, people, distractors=others)
+    everybody = np.concatenate([faces, others]), np.concatenate([people, np.full(len(others), -100)])
+    first, precision, mates = slow_ranks(faces, people, *everybody, skip_self=True)
+    assert ranks.first_mate.tolist() == first
+    assert ranks.mates.tolist() == mates
+    np.testing.assert_allclose(ranks.average_precision, precision, atol=1e-12)
+
+
+@given(searches())
 def test_leave_one_out_agrees_with_a_slow_loop(case):
     _, _, faces, people = case
     if len(faces) < 2:

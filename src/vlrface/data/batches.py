@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
 from multiprocessing.context import BaseContext
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 import cv2
 import numpy as np
@@ -106,6 +106,7 @@ class Batch:
     rows: Int[ndarray, " b"]
 
 
+@runtime_checkable
 class BatchSource(Protocol):
     """What a run trains on: `Batches`, or `vlrface.data.views.ViewBatches`."""
 

@@ -45,12 +45,18 @@ class Measurement(NamedTuple):
     figures: tuple[str, ...]
 
 
+_AREAS: Final = ("normalised_pauc@fmr=0.01,measure=recognizability",)
+"""Of the index, where a variant predicts one; by it the settings of the index are chosen."""
+
 MEASUREMENTS: Final = (
     Measurement(HELD_OUT, HELD_OUT, "retrieval", ("rank1", "mAP")),
+    Measurement("held-out.rejection", HELD_OUT, "rejection", _AREAS),
     Measurement("tinyface", "tinyface", "tinyface", ("rank1", "rank20", "mAP")),
     Measurement("tinyface.retrieval", "tinyface", "retrieval", ("rank1", "mAP")),
+    Measurement("tinyface.rejection", "tinyface", "rejection", _AREAS),
     Measurement("survface-id", "survface-id", "survface-id", ("tpir20@fpir=0.3",)),
     Measurement("survface-verif", "survface-verif", "survface-verif", ("tpr@far=0.1",)),
+    Measurement("survface-verif.rejection", "survface-verif", "rejection", _AREAS),
     Measurement("scface", "scface", "scface", ("rank1",)),
     Measurement("pairs", "pairs", "pairs", ("accuracy",)),
     Measurement("cross-resolution", "cross-resolution", "cross-resolution", ("rank1@side=14",)),
@@ -173,7 +179,7 @@ def load_samples(path: Path, fingerprint: str | None, settings: Settings) -> Run
             str(name): Sampled(np.array([value]), samples[:, None].copy(), int(people))
             for name, value, samples, people in columns
         }
-        return RunFigures(figures, str(meta["crops"]), str(meta["data"]), dict(meta["counts"]))
+        return RunFigures(figures, str(meta["crops"]), str(meta["data"] or ""), dict(meta["counts"]))
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
 

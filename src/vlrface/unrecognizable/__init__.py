@@ -1,0 +1,1 @@
+"""Unrecognizable faces of a pool, found without labels."""
