@@ -8,7 +8,16 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from vlrface import __version__
-from vlrface.experiment.options import BenchmarkName, Kind, Layout, ModelOptions, Outputs, ProtocolOptions
+from vlrface.experiment.options import (
+    BenchmarkName,
+    Clustering,
+    Kind,
+    Layout,
+    ModelOptions,
+    Outputs,
+    Projection,
+    ProtocolOptions,
+)
 
 Output = tyro.conf.arg(aliases=["-o"])
 Flat = tyro.conf.arg(name="")
@@ -266,6 +275,56 @@ def data(
         raise SystemExit(1)
 
 
+def unrecognizable(
+    action: tyro.conf.Positional[Literal["find"]],
+    pool: tyro.conf.Positional[Path],
+    encoder: Path,
+    output: Annotated[Path, Output],
+    pictures: Path | None = None,
+    foreign: Annotated[ModelOptions, Flat] = ModelOptions(),
+    clustering: Clustering = "auto",
+    min_share: float = 0.002,
+    threshold: float = 0.5,
+    projection: Projection = "pca",
+    batch_size: int = 64,
+    seed: int = 0,
+    quiet: bool = False,
+) -> None:
+    """Find the faces of a pool that nobody could recognise, without labels: which cluster holds them, and why.
+
+    Example: vlrface unrecognizable find DATA/lfw-vlr/pool --encoder runs/lfw_vlr -o runs/pool
+
+    A foreign model: vlrface unrecognizable find POOL --encoder model.onnx --order bgr --mean 0 --scale 1 -o DIR
+
+    Writes unrecognizable.csv (file, score; the found ones only), unrecognizable.json (clusters, evidence, settings,
+    counts), statistics.safetensors (centre, mean, deviation), contact_sheet.html and .png, and cluster_map.svg.
+
+    Args:
+        action: What to do; there is "find".
+        pool: Folder of pictures, list file (one picture a line, or a CSV or Parquet table), or a Faces file (.npz).
+        encoder: A checkpoint, a run's folder for its best, or an .onnx file.
+        output: Folder to write to.
+        pictures: Folder of the pictures of a Faces file, or to which a list is relative (default: where it lies).
+        foreign: How an .onnx file takes its input.
+        clustering: A graph of nearest neighbours, or agglomerative (thousands of pictures at most); auto is the graph.
+        min_share: A cluster needs at least this share of the pool to be considered.
+        threshold: Score from which a face counts as found.
+        projection: Of the map: pca, or tsne (slow).
+        batch_size: Crops per call of the network.
+        seed: Of destroyed copies and of the map.
+        quiet: No progress bars.
+    """
+    del action
+    from vlrface.experiment.finding import find_unrecognizable
+    from vlrface.unrecognizable import Settings
+
+    find_unrecognizable(
+        pool, encoder, output, pictures=pictures, model_options=foreign,
+        settings=Settings(clustering, min_share, threshold), projection=projection, batch_size=batch_size, seed=seed,
+        progress=not quiet,
+    )  # fmt: skip
+
+
 def score(
     checkpoint: tyro.conf.Positional[Path],
     paths: tyro.conf.Positional[tuple[Path, ...]],
@@ -301,6 +360,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "compare": compare,
     "ablate": ablate,
     "score": score,
+    "unrecognizable": unrecognizable,
     "data": data,
 }
 
@@ -348,6 +408,9 @@ _EXTRAS = {
     "jinja2": "report",
     "onnxruntime": "onnx",
     "pyarrow": "parquet",
+    "scipy": "cluster",
+    "sklearn": "cluster",
+    "faiss": "cluster",
 }
 
 

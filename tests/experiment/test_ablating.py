@@ -211,7 +211,8 @@ def test_the_time_left_is_that_of_trainings_like_these():
     assert progress.seconds_left({}) == (2 * 10 + 3 * 10) / 2
     progress.ended(b[0], 30.0)
     assert progress.seconds_left({}) == (2 * 10 + 2 * 30) / 2
-    assert progress.seconds_left({"a/seed1": 4.0, "b/seed1": 99.0}) == (6 + 10 + 0 + 30) / 2
+    assert progress.seconds_left({"a/seed1": 4.0, "b/seed1": 5.0}) == (6 + 10 + 25 + 30) / 2
+    assert progress.seconds_left({"a/seed1": 4.0, "b/seed1": 99.0}) == 30  # the longest alone takes so long
     for each, seconds in ((a[1], 10.0), (a[2], 10.0), (b[1], 30.0)):
         progress.ended(each, seconds)
     assert progress.seconds_left({"b/seed2": 10.0}) == 20  # one alone is not halved by two

@@ -33,7 +33,7 @@ def test_seed_0_of_every_variant_comes_first(experiment):
         ({"variants": {}}, "has no variants"),
         ({"baseline": "b"}, "the baseline 'b' is no variant; there is a"),
         ({"seeds": 0}, "seeds is 0; give whole numbers from 1"),
-        ({"seeds": {"a": 1.5}}, "give whole numbers from 1"),
+        ({"seeds": {"a": 0}}, "give whole numbers from 1"),
         ({"seeds": {"a": 1, "b": 2}}, r"name different things \(b\)"),
         ({"seeds": {}}, r"name different things \(a\)"),
     ],
@@ -61,9 +61,6 @@ def test_a_recipe_must_define_an_ablation(data, tmp_path):
     text = (data / "recipe.py").read_text() + "from vlrface.experiment.ablation import Ablation\n"
     (tmp_path / "a.py").write_text(text + "ablation = Ablation('t', {'x': experiment}, baseline='x')\n")
     assert load_ablation(tmp_path / "a.py").seeds_of("x") == 1
-    (tmp_path / "b.py").write_text(text + "ablation = Ablation('t', {'x': 'recipe.py'}, baseline='x')\n")
-    with pytest.raises(VlrfaceError, match="variant x is a str: give an Experiment"):
-        load_ablation(tmp_path / "b.py")
 
 
 def test_a_training_made_by_hand_is_done_if_it_is_that_of_the_recipe(experiment, trained_run, tmp_path):

@@ -20,7 +20,9 @@ from vlrface.experiment.ablation_measures import (
 )
 from vlrface.types import VlrfaceError
 
-TINYFACE, RETRIEVAL = MEASUREMENTS[1:3]
+TINYFACE, RETRIEVAL = (
+    next(each for each in MEASUREMENTS if each.name == name) for name in ("tinyface", "tinyface.retrieval")
+)
 SETTINGS = Settings(resamples=30)
 
 
@@ -90,9 +92,10 @@ def test_saved_faces_are_taken_if_they_are_of_this_checkpoint_and_data(tmp_path)
 def test_benchmarks_are_read_from_names_and_folders(tmp_path):
     folders = parse_benchmarks([f"tinyface={tmp_path}", f"scface={tmp_path}"])
     assert folders == {"tinyface": tmp_path, "scface": tmp_path}
-    names = [each.name for each in wanted(folders, held_out=True)]
-    assert names == ["held-out", "tinyface", "tinyface.retrieval", "scface"]
-    assert [each.name for each in wanted({}, held_out=True)] == ["held-out"]
+    assert {each.faces for each in wanted(folders, held_out=True)} == {"held-out", "tinyface", "scface"}
+    assert {each.faces for each in wanted({}, held_out=True)} == {"held-out"}
+    names = [each.name for each in wanted(folders, held_out=False)]
+    assert set(names) == {"tinyface", "tinyface.retrieval", "tinyface.rejection", "scface"}
     for text, said in (
         ("tinyface", "write NAME=FOLDER"),
         ("rejection=.", "NAME being one of tinyface, survface-id"),

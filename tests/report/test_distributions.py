@@ -1,4 +1,4 @@
-"""Histograms, the map, and the faces under the histogram."""
+"""Histograms, the faces under one, and attention over faces."""
 
 import base64
 import io
@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from vlrface.report import Attention, EmbeddingMap, Pictures
+from vlrface.report import Attention, Pictures
 from vlrface.report.crops import MAX_ATTENTION, bins, columns, data_address, overlay, overlays
-from vlrface.report.distributions import MAX_POINTS, embedding_figure, recognizability_histogram, score_histogram
+from vlrface.report.distributions import recognizability_histogram, score_histogram
 
 from . import made
 
@@ -128,39 +128,6 @@ def test_scores_by_verdict() -> None:
     assert [entry.name for entry in drawing.legend] == ["recognizable"]
     assert "2 recognizable" in drawing.svg
     assert score_histogram({}, ident="f", wide=True) is None
-
-
-def test_the_map_separates_what_the_embeddings_separate() -> None:
-    drawing = embedding_figure(made.embedding_map(), ident="f")
-    assert drawing is not None
-    assert [entry.mark for entry in drawing.legend] == ["dot"] * 5 + ["cross", "star"]
-    assert "nan" not in drawing.svg.lower()
-
-
-def test_the_map_without_unrecognizable_ones() -> None:
-    given = made.embedding_map(unrecognizable=0)
-    drawing = embedding_figure(EmbeddingMap(given.embeddings, given.recognizability, given.unrecognizable), ident="f")
-    assert drawing is not None
-    assert len(drawing.legend) == 5
-
-
-def test_the_map_of_many_faces_says_how_many_it_draws_and_stays_small() -> None:
-    drawing = embedding_figure(made.embedding_map(MAX_POINTS + 500), ident="f")
-    assert drawing is not None
-    assert drawing.notes == ("2,000 of 2,500 faces are drawn, evenly chosen.",)
-    assert len(drawing.svg) < 100_000
-
-
-@pytest.mark.parametrize("count", [0, 2])
-def test_too_few_faces_make_no_map(count: int) -> None:
-    assert embedding_figure(made.embedding_map(count), ident="f") is None
-
-
-def test_a_map_of_equal_embeddings() -> None:
-    given = EmbeddingMap(np.ones((5, 4)), np.arange(5.0), np.ones((2, 4)), np.zeros(4))
-    drawing = embedding_figure(given, ident="f")
-    assert drawing is not None
-    assert "nan" not in drawing.svg.lower()
 
 
 def test_an_overlay_is_brighter_where_the_attention_is_high() -> None:

@@ -99,6 +99,8 @@ class Job:
 def run_job(job: Job) -> None:
     """Train what is not finished, encode and measure what is not up to date.
 
+    A measurement that is refused does not keep others from being made.
+
     Raises:
         TrainingInterruptedError: asked to stop while training; the run is saved.
         VlrfaceError: whatever training, encoding or measuring refuses.
@@ -112,12 +114,18 @@ def run_job(job: Job) -> None:
             train_experiment(experiment, folder, places)
         fingerprint = str((read_card(folder / BEST_NAME) or {}).get("fingerprint"))
         made: dict[str, Faces] = {}
+        refused: list[str] = []
         for each in wanted(job.benchmarks, held_out=job.held_out):
             if load_samples(samples_path(folder, each), fingerprint, job.settings) is None:
-                if each.faces not in made:
-                    made[each.faces] = _faces(folder, each, fingerprint, experiment, places, job.benchmarks)
-                measure_training(folder, each, made[each.faces], job.settings)
-                print(f"measured {each.name}", flush=True)
+                try:
+                    if each.faces not in made:
+                        made[each.faces] = _faces(folder, each, fingerprint, experiment, places, job.benchmarks)
+                    measure_training(folder, each, made[each.faces], job.settings)
+                    print(f"measured {each.name}", flush=True)
+                except VlrfaceError as error:
+                    refused.append(f"{each.name}: {error}")
+    if refused:
+        raise VlrfaceError("; ".join(refused))
 
 
 def _faces(

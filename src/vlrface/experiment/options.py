@@ -17,6 +17,12 @@ Layout = Literal[
 Kind = Literal["tinyface", "survface-id", "survface-verif", "scface", "pairs", "bin", "rec", "identities", "table"]
 """What `vlrface data check` can check."""
 
+Clustering = Literal["auto", "graph", "agglomerative"]
+"""How the embeddings of a pool are clustered."""
+
+Projection = Literal["pca", "tsne"]
+"""How embeddings are laid flat."""
+
 
 @dataclass(frozen=True)
 class ModelOptions:

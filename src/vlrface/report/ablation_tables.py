@@ -18,8 +18,11 @@ MEASUREMENTS: Final[Mapping[str, str]] = {
     "held-out": "Held-out training identities, leave-one-out retrieval",
     "tinyface": "TinyFace layout",
     "tinyface.retrieval": "All pictures of the TinyFace layout, leave-one-out retrieval",
+    "held-out.rejection": "Held-out training identities, error versus reject",
+    "tinyface.rejection": "TinyFace layout, error versus reject",
     "survface-id": "SurvFace layout, open-set identification",
     "survface-verif": "SurvFace layout, verification",
+    "survface-verif.rejection": "SurvFace layout, error versus reject",
     "scface": "SCface layout, mean over distances",
     "retrieval": "Leave-one-out retrieval",
 }
@@ -29,8 +32,11 @@ _SHORT: Final[Mapping[str, str]] = {
     "held-out": "held-out",
     "tinyface": "TinyFace",
     "tinyface.retrieval": "TinyFace, leave-one-out",
+    "held-out.rejection": "held-out",
+    "tinyface.rejection": "TinyFace",
     "survface-id": "SurvFace",
     "survface-verif": "SurvFace",
+    "survface-verif.rejection": "SurvFace",
     "scface": "SCface",
     "retrieval": "leave-one-out",
 }

@@ -80,44 +80,58 @@ def bins(recognizability: Float[ndarray, " n"], count: int = BINS) -> list[Int[n
 
 
 def columns(pictures: Pictures) -> tuple[Column, ...]:
-    """The columns of faces under the histogram: in each bin evenly spaced by rank. Empty without crops."""
+    """The columns of faces under the histogram. Empty without crops."""
     if not len(pictures.crops):
         return ()
     parts = bins(pictures.recognizability)
     found: list[Column] = []
     for k, rows in enumerate(parts):
-        spaced = np.linspace(0, len(rows) - 1, min(FACES_PER_BIN, len(rows)) + 2)[1:-1].round().astype(int)
         faces = tuple(
             Face(
                 data_address(pictures.crops[int(row)]),
                 f"{pictures.names[int(row)]}, recognizability {pictures.recognizability[row]:.3f}",
             )
-            for row in rows[spaced]
+            for row in spaced(rows)
         )
         found.append(Column(faces, float(np.median(pictures.recognizability[rows])), 5 * k // len(parts)))
     return tuple(found)
 
 
+def spaced(rows: Int[ndarray, " n"], count: int = FACES_PER_BIN) -> Int[ndarray, " m"]:
+    """At most so many rows of a bin, evenly spaced by rank and away from its ends."""
+    return rows[np.linspace(0, len(rows) - 1, min(count, len(rows)) + 2)[1:-1].round().astype(int)]
+
+
 def overlays(attention: Attention) -> tuple[tuple[Overlay, ...], tuple[float, float]]:
-    """Faces beside themselves under their attention.
+    """Faces beside themselves under their attention, for a page; see `tinted`.
+
+    Returns:
+        At most `MAX_ATTENTION` overlays, and the two ends of the scale.
+    """
+    shown, scale = tinted(attention)
+    found: list[Overlay] = []
+    for row, each in enumerate(shown):
+        text = attention.captions[row] if len(attention.captions) else ""
+        face = data_address(attention.faces[row], _ATTENTION_SIDE)
+        found.append(Overlay(face, data_address(each, _ATTENTION_SIDE), text))
+    return tuple(found), scale
+
+
+def tinted(attention: Attention) -> tuple[list[UInt8[ndarray, "s s 3"]], tuple[float, float]]:
+    """Faces under their attention.
 
     One colour scale serves all faces: from the lowest to the highest attention of the maps shown, so that maps can be
     compared with each other, and a network whose attention hardly varies still shows where it does.
 
     Returns:
-        At most `MAX_ATTENTION` overlays, and the two ends of the scale.
+        The first faces, at most `MAX_ATTENTION`, and the two ends of the scale.
     """
     maps = attention.maps[:MAX_ATTENTION].astype(np.float64)
     if not len(maps):
-        return (), (0.0, 1.0)
+        return [], (0.0, 1.0)
     low, high = float(maps.min()), float(maps.max())
-    found: list[Overlay] = []
-    for row, each in enumerate(maps):
-        face = attention.faces[row]
-        shown = overlay(face, (each - low) / (high - low) if high > low else np.zeros_like(each))
-        text = attention.captions[row] if len(attention.captions) else ""
-        found.append(Overlay(data_address(face, _ATTENTION_SIDE), data_address(shown, _ATTENTION_SIDE), text))
-    return tuple(found), (low, high)
+    scaled = (maps - low) / (high - low) if high > low else np.zeros_like(maps)
+    return [overlay(attention.faces[row], each) for row, each in enumerate(scaled)], (low, high)
 
 
 def overlay(face: UInt8[ndarray, "h w 3"], weights: Float[ndarray, "mh mw"]) -> UInt8[ndarray, "s s 3"]:

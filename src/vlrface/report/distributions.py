@@ -1,25 +1,99 @@
-"""Histograms of the recognizability index and of scores, and the flat map of embeddings."""
+"""Histograms of the recognizability index and of scores."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import PathPatch, Polygon
-from matplotlib.path import Path
+from matplotlib.patches import Polygon
 from matplotlib.ticker import MaxNLocator
 from numpy import ndarray
 
+from vlrface.report import wording
 from vlrface.report.crops import bins
-from vlrface.report.inputs import VERDICTS, EmbeddingMap, Pictures
-from vlrface.report.svg import Drawing, Ink, LegendEntry, css, draw
+from vlrface.report.inputs import VERDICTS, Pictures
+from vlrface.report.svg import PAGE, Drawing, Ink, LegendEntry, Palette, css, draw
 
 BARS: Final = 48
-MAX_POINTS: Final = 2000
-MAX_UNRECOGNIZABLE: Final = 500
-_TONES: Final = ("hardest fifth", "hard", "middle", "easy", "easiest fifth")
+
+
+@dataclass(frozen=True, eq=False)
+class Histogram:
+    """What a histogram of the index shows.
+
+    Attributes:
+        values: the indexes that are not NaN.
+        tenths: nine values that cut the faces into ten equal parts; fewer for fewer faces.
+        low: left end of the axis.
+        high: right end.
+        reject: the index below which the refused share lies.
+        reject_share: that share.
+        unrecognizable: mean and deviation of the unrecognizable identities, or None.
+        notes: what is not drawn as it is.
+    """
+
+    values: Float[ndarray, " n"]
+    tenths: tuple[float, ...]
+    low: float
+    high: float
+    reject: float
+    reject_share: float
+    unrecognizable: tuple[float, float] | None
+    notes: tuple[str, ...]
+
+    @property
+    def edges(self) -> list[float]:
+        """Where each tenth of the faces begins and the last ends, as shares of the axis."""
+        edges = [self.low, *self.tenths, self.high]
+        return [float(np.clip((e - self.low) / (self.high - self.low), 0, 1)) for e in edges]
+
+
+def histogram(pictures: Pictures) -> Histogram | None:
+    """The histogram of the index of every face that has one; None when none has."""
+    finite = pictures.recognizability[np.isfinite(pictures.recognizability)].astype(np.float64)
+    if not len(finite):
+        return None
+    tenths = tuple(float(pictures.recognizability[rows[0]]) for rows in bins(pictures.recognizability)[1:])
+    low, high, beyond = _range(finite, pictures.unrecognizable)
+    notes: list[str] = []
+    lost = len(pictures.recognizability) - len(finite)
+    if lost:
+        notes.append(f"Faces without an index, as those that could not be encoded: {lost:,}.")
+    if beyond:
+        notes.append(f"The outermost bars count what lies beyond the ends of the axis, too: {beyond:,}.")
+    reject = float(np.quantile(finite, pictures.reject_share))
+    return Histogram(
+        finite, tenths, low, high, reject, pictures.reject_share, pictures.unrecognizable, tuple(notes)
+    )  # fmt: skip
+
+
+def histogram_caption(pictures: Pictures) -> str:
+    """What the histogram shows and how to read it."""
+    faces = len(pictures.recognizability)
+    caption = f"How many of {faces:,} faces have which index; further right is easier to recognise."
+    if len(pictures.crops):
+        caption += " Each column shows faces of one tenth of all, from hard (left) to easy (right)."
+    share = f"{100 * pictures.reject_share:g}\u202f%"
+    caption += f" Dashed: faces to its left are the {share} that a rejection of {share} refuses."
+    if pictures.unrecognizable is not None:
+        mean, deviation = pictures.unrecognizable
+        caption += (
+            f" Grey band: the unrecognizable identities, mean {wording.number(mean)} ± deviation "
+            f"{wording.number(deviation)}."
+        )
+    return caption
+
+
+def paint_histogram(axes: Axes, found: Histogram, palette: Palette) -> None:
+    """Draw bars, the band of the unrecognizable identities and the line of rejection on empty axes."""
+    _bars(axes, found, palette)
+    if found.unrecognizable is not None:
+        _unrecognizable_band(axes, *found.unrecognizable, palette)
+    axes.axvline(found.reject, ymax=0.9, color=palette.text, linewidth=0.13 * palette.size, linestyle=(0, (4.0, 2.0)))
+    _label(axes, found.reject, f"hardest {100 * found.reject_share:g}\u202f% refused", palette.text, palette, row=1)
 
 
 def recognizability_histogram(pictures: Pictures, *, ident: str, wide: bool) -> Drawing | None:
@@ -35,39 +109,25 @@ def recognizability_histogram(pictures: Pictures, *, ident: str, wide: bool) -> 
     Returns:
         The drawing, or None when no face has an index.
     """
-    finite = pictures.recognizability[np.isfinite(pictures.recognizability)].astype(np.float64)
-    if not len(finite):
+    found = histogram(pictures)
+    if found is None:
         return None
-    parts = bins(pictures.recognizability)
-    tenths = [float(pictures.recognizability[rows[0]]) for rows in parts[1:]]
-    low, high, beyond = _range(finite, pictures.unrecognizable)
-    notes: list[str] = []
-    lost = len(pictures.recognizability) - len(finite)
-    if lost:
-        notes.append(f"Faces without an index, as those that could not be encoded: {lost:,}.")
-    if beyond:
-        notes.append(f"The outermost bars count what lies beyond the ends of the axis, too: {beyond:,}.")
     size = (840, 230) if wide else (380, 230)
-    reject = float(np.quantile(finite, pictures.reject_share))
 
     def paint(figure: Figure) -> None:
         foot = 54 / size[1] if len(pictures.crops) else 22 / size[1]
-        axes = figure.add_axes((0.0, foot, 1.0, 1.0 - foot))
-        _bars(axes, finite, tenths, low, high)
-        if pictures.unrecognizable is not None:
-            _unrecognizable_band(axes, *pictures.unrecognizable)
-        _rejection_line(axes, reject, f"hardest {100 * pictures.reject_share:g}\u202f% refused")
+        paint_histogram(figure.add_axes((0.0, foot, 1.0, 1.0 - foot)), found, PAGE)
         if len(pictures.crops):
-            edges = [low, *tenths, high]
-            _connectors(figure, [float(np.clip((e - low) / (high - low), 0, 1)) for e in edges], size[1])
+            connect(figure, found.edges, 34 / size[1], 0.0, PAGE)
 
+    values = found.values
     label = (
-        f"Histogram of the recognizability index of {len(finite):,} faces, from {finite.min():.2f} to "
-        f"{finite.max():.2f}, median {np.median(finite):.2f}; the lowest {100 * pictures.reject_share:g} % lie below "
-        f"{reject:.2f}"
+        f"Histogram of the recognizability index of {len(values):,} faces, from {values.min():.2f} to "
+        f"{values.max():.2f}, median {np.median(values):.2f}; the lowest {100 * found.reject_share:g} % lie below "
+        f"{found.reject:.2f}"
     )
     svg = draw(paint, ident=ident, label=label, width=size[0], height=size[1])
-    return Drawing(svg, notes=tuple(notes))
+    return Drawing(svg, notes=found.notes)
 
 
 def _range(values: Float[ndarray, " n"], band: tuple[float, float] | None) -> tuple[float, float, int]:
@@ -84,14 +144,15 @@ def _range(values: Float[ndarray, " n"], band: tuple[float, float] | None) -> tu
     return low - margin, high + margin, beyond
 
 
-def _bars(axes: Axes, values: Float[ndarray, " n"], tenths: Sequence[float], low: float, high: float) -> None:
-    edges = np.linspace(low, high, BARS + 1)
-    counts, _ = np.histogram(values.clip(low, high), edges)
+def _bars(axes: Axes, found: Histogram, palette: Palette) -> None:
+    edges = np.linspace(found.low, found.high, BARS + 1)
+    counts, _ = np.histogram(found.values.clip(found.low, found.high), edges)
     middles = (edges[:-1] + edges[1:]) / 2
-    tone = np.searchsorted(np.asarray(tenths), middles, side="right") * len(Ink.RAMP) // (len(tenths) + 1)
-    colours = [Ink.RAMP[min(int(t), len(Ink.RAMP) - 1)] for t in tone]
+    tones = len(palette.ramp)
+    tone = np.searchsorted(np.asarray(found.tenths), middles, side="right") * tones // (len(found.tenths) + 1)
+    colours = [palette.ramp[min(int(t), tones - 1)] for t in tone]
     axes.bar(middles, counts, width=0.86 * (edges[1] - edges[0]), color=colours)
-    axes.set_xlim(low, high)
+    axes.set_xlim(found.low, found.high)
     axes.set_ylim(0, 1.3 * counts.max())
     axes.grid(visible=False, axis="x")
     axes.xaxis.set_major_locator(MaxNLocator(6, prune="both"))
@@ -99,57 +160,59 @@ def _bars(axes: Axes, values: Float[ndarray, " n"], tenths: Sequence[float], low
     axes.set_yticklabels([])
     for tick in axes.get_yticks():
         if 0 < tick < 1.05 * counts.max():
-            axes.text(1.0, tick, f"{tick:,.0f} ", transform=axes.get_yaxis_transform(), color=Ink.MUTED,
-                      fontsize=10, ha="right", va="bottom")  # fmt: skip
-    axes.spines["bottom"].set_color(Ink.MUTED)
+            axes.text(1.0, tick, f"{tick:,.0f} ", transform=axes.get_yaxis_transform(), color=palette.muted,
+                      fontsize=palette.size - 1, ha="right", va="bottom")  # fmt: skip
+    axes.spines["bottom"].set_color(palette.muted)
 
 
-def _unrecognizable_band(axes: Axes, mean: float, deviation: float) -> None:
+def _unrecognizable_band(axes: Axes, mean: float, deviation: float, palette: Palette) -> None:
     low, high = axes.get_xlim()
     if not (np.isfinite(mean) and np.isfinite(deviation)):
         return
-    axes.axvspan(max(mean - deviation, low), min(mean + deviation, high), color=Ink.MUTED, alpha=0.22, zorder=0.5)
+    axes.axvspan(max(mean - deviation, low), min(mean + deviation, high), color=palette.muted, alpha=0.22, zorder=0.5)
     if low <= mean <= high:
-        axes.axvline(mean, color=Ink.MUTED, linewidth=1.0)
-    _label(axes, min(max(mean, low), high), "unrecognizable", Ink.MUTED, row=0)
+        axes.axvline(mean, color=palette.muted, linewidth=1.0)
+    _label(axes, min(max(mean, low), high), "unrecognizable", palette.muted, palette, row=0)
 
 
-def _rejection_line(axes: Axes, at: float, text: str) -> None:
-    axes.axvline(at, ymax=0.9, color=Ink.TEXT, linewidth=1.4, linestyle=(0, (4.0, 2.0)))
-    _label(axes, at, text, Ink.TEXT, row=1)
-
-
-def _label(axes: Axes, at: float, text: str, ink: str, *, row: int) -> None:
+def _label(axes: Axes, at: float, text: str, ink: str, palette: Palette, *, row: int) -> None:
     """A text at the top of the axes, beside a position, on the side with more room."""
     low, high = axes.get_xlim()
     right = (at - low) / (high - low) < 0.5
     axes.annotate(
-        text,
+        palette.words(text),
         (at, 0.99 - 0.115 * row),
         xycoords=axes.get_xaxis_transform(),
         xytext=(5 if right else -5, 0),
         textcoords="offset points",
         color=ink,
-        fontsize=11,
+        fontsize=palette.size,
         ha="left" if right else "right",
         va="top",
         parse_math=False,
     )
 
 
-def _connectors(figure: Figure, edges: Sequence[float], height: int) -> None:
-    """Areas from each tenth of the axis down to its column of faces."""
+def connect(figure: Figure, edges: Sequence[float], top: float, bottom: float, palette: Palette) -> None:
+    """Areas from each tenth of the axis down to its column of faces.
+
+    Args:
+        figure: whose whole width is the axis.
+        edges: of the tenths, as shares of the axis.
+        top: where the areas begin, as a share of the height.
+        bottom: where they end.
+        palette: their colours.
+    """
     count = len(edges) - 1
     for k in range(count):
         corners = [
-            (edges[k], 34 / height),
-            (edges[k + 1], 34 / height),
-            ((k + 0.96) / count, 0),
-            ((k + 0.04) / count, 0),
+            (edges[k], top),
+            (edges[k + 1], top),
+            ((k + 0.96) / count, bottom),
+            ((k + 0.04) / count, bottom),
         ]
-        figure.add_artist(
-            Polygon(corners, transform=figure.transFigure, color=Ink.RAMP[5 * k // count], alpha=0.3, linewidth=0.0)
-        )
+        ink = palette.ramp[5 * k // count]
+        figure.add_artist(Polygon(corners, transform=figure.transFigure, color=ink, alpha=0.3, linewidth=0.0))
 
 
 def score_histogram(values: Mapping[str, Float[ndarray, " _"]], *, ident: str, wide: bool) -> Drawing | None:
@@ -181,92 +244,3 @@ def score_histogram(values: Mapping[str, Float[ndarray, " _"]], *, ident: str, w
         paint, ident=ident, label=f"Histogram of the scores of {total:,} files: {spoken}", width=width, height=210
     )
     return Drawing(svg, tuple(LegendEntry(v, css(inks[v]), "area") for v in reversed(present)))
-
-
-def embedding_figure(given: EmbeddingMap, *, ident: str) -> Drawing | None:
-    """Map of the embeddings on their first two principal components, coloured by recognizability.
-
-    The components are those of the points that are drawn, unrecognizable identities included, after normalising each
-    embedding. Each axis is turned so that the unrecognizable identities (or else the hard faces) lie to its low end.
-
-    Returns:
-        The drawing, or None with fewer than three faces or fewer than two dimensions.
-    """
-    usable = np.flatnonzero(np.isfinite(given.embeddings).all(axis=1) & np.isfinite(given.recognizability))
-    rows = usable[np.linspace(0, len(usable) - 1, min(len(usable), MAX_POINTS)).round().astype(int)]
-    if len(rows) < 3 or given.embeddings.shape[1] < 2:
-        return None
-    others = given.unrecognizable[np.isfinite(given.unrecognizable).all(axis=1)]
-    others = others[np.linspace(0, len(others) - 1, min(len(others), MAX_UNRECOGNIZABLE)).round().astype(int)]
-    index = given.recognizability[rows]
-    faces, unrecognizable, center, shares = _project(given.embeddings[rows], others, given.center, index)
-    tone = np.empty(len(rows), np.int64)
-    tone[np.argsort(index, kind="stable")] = np.arange(len(rows)) * len(Ink.RAMP) // len(rows)
-
-    def paint(figure: Figure) -> None:
-        figure.set_layout_engine("constrained", w_pad=0.06, h_pad=0.04)
-        axes = figure.add_subplot()
-        for k, ink in reversed(list(enumerate(Ink.RAMP))):
-            _dots(axes, faces[tone == k], ink)
-        _crosses(axes, unrecognizable)
-        if center is not None:
-            axes.plot(*center, marker="*", markersize=13, color=Ink.TEXT, markeredgecolor=Ink.SURFACE,
-                      markeredgewidth=1.0, linestyle="")  # fmt: skip
-        axes.autoscale_view()
-        axes.set_aspect("equal", adjustable="datalim")
-        axes.set_xlabel(f"first principal component ({100 * shares[0]:.1f}\u202f% of the variance)")
-        axes.set_title(f"second principal component ({100 * shares[1]:.1f}\u202f%)", loc="left", fontsize=10,
-                       color=Ink.TEXT, pad=7)  # fmt: skip
-
-    legend = [LegendEntry(name, css(ink), "dot") for name, ink in zip(_TONES, Ink.RAMP, strict=True)]
-    legend += [LegendEntry("unrecognizable identities", "currentColor", "cross")] if len(others) else []
-    legend += [LegendEntry("their centre", "currentColor", "star")] if center is not None else []
-    label = f"Map of {len(rows):,} face embeddings and {len(others):,} unrecognizable ones on two principal components"
-    svg = draw(paint, ident=ident, label=label, width=360, height=330)
-    notes = (f"{len(rows):,} of {len(usable):,} faces are drawn, evenly chosen.",) if len(rows) < len(usable) else ()
-    return Drawing(svg, tuple(legend), notes)
-
-
-def _project(
-    embeddings: Float[ndarray, "n d"],
-    others: Float[ndarray, "m d"],
-    center: Float[ndarray, " d"] | None,
-    index: Float[ndarray, " n"],
-) -> tuple[Float[ndarray, "n 2"], Float[ndarray, "m 2"], Float[ndarray, " 2"] | None, tuple[float, float]]:
-    points = np.concatenate([embeddings, others]).astype(np.float64)
-    points = points / np.maximum(np.linalg.norm(points, axis=1, keepdims=True), 1e-12)
-    mean = points.mean(axis=0)
-    _, singular, axes = np.linalg.svd(points - mean, full_matrices=False)
-    plane = axes[:2]
-    flat = (points - mean) @ plane.T
-    n = len(embeddings)
-    hard = flat[n:] if len(others) else flat[:n][index <= np.median(index)]
-    turn = np.where(hard.mean(axis=0) > flat[:n].mean(axis=0), -1.0, 1.0)
-    total = max(float((singular**2).sum()), 1e-12)
-    shares = (float(singular[0] ** 2) / total, float(singular[1] ** 2) / total)
-    unit = None if center is None else center / max(float(np.linalg.norm(center)), 1e-12)
-    middle = None if unit is None else turn * ((unit - mean) @ plane.T)
-    return turn * flat[:n], turn * flat[n:], middle, shares
-
-
-def _dots(axes: Axes, points: Float[ndarray, "k 2"], ink: str) -> None:
-    """Dots as strokes of no length with round ends: one short path instead of an element for every point."""
-    vertices = np.repeat(points, 2, axis=0)
-    _strokes(axes, vertices, ink, width=3.4, alpha=0.75)
-
-
-def _crosses(axes: Axes, points: Float[ndarray, "k 2"]) -> None:
-    if not len(points):
-        return
-    axes.plot(points[:, 0], points[:, 1], marker="x", markersize=3.4, markeredgewidth=0.9, color=Ink.TEXT,
-              linestyle="", alpha=0.8)  # fmt: skip
-
-
-def _strokes(axes: Axes, vertices: Float[ndarray, "k 2"], ink: str, *, width: float, alpha: float) -> None:
-    if not len(vertices):
-        return
-    codes = np.tile(np.array([Path.MOVETO, Path.LINETO], Path.code_type), len(vertices) // 2)
-    path = Path(vertices, codes)
-    path.should_simplify = False
-    axes.add_patch(PathPatch(path, facecolor="none", edgecolor=ink, linewidth=width, capstyle="round", alpha=alpha))
-    axes.update_datalim(vertices)

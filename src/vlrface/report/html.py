@@ -7,8 +7,9 @@ from pathlib import Path
 from vlrface.evaluate.ablation import AblationTable
 from vlrface.evaluate.comparison import Comparison
 from vlrface.files import written_atomically
-from vlrface.report.inputs import Attention, EmbeddingMap, Pictures, ScoredFace
+from vlrface.report.inputs import Attention, EmbeddingMap, Illustrations, Pictures, Projection, ScoredFace, SearchedPool
 from vlrface.types import Curve, Report, VlrfaceError
+from vlrface.unrecognizable import Discovery
 
 
 def write_report(
@@ -84,16 +85,21 @@ def write_comparison(comparison: Comparison, html: Path | None, json: Path | Non
         _write(html, page)
 
 
-def write_figures(found: Report | Comparison, folder: Path) -> list[Path]:
+def write_figures(
+    found: Report | Comparison, folder: Path, shown: Illustrations | None = None, *, start: str = ""
+) -> list[Path]:
     """Write every figure for a paper: NAME.svg and NAME.pdf, with its caption as NAME.txt and, ready to use, NAME.tex.
 
-    One column (3.3 inches) wide, white, strokes that differ in grey, type embedded; the same values give the same
-    bytes. Captions name benchmark, counts, seed, crops and matcher.
+    One column (3.3 inches) wide, with faces two (6.9 inches); white, strokes that differ in grey, type embedded; the
+    same values give the same bytes. Captions name benchmark, counts, seed, crops and matcher.
 
     Args:
         found: an evaluation: a figure for each set of curves, and one for shares measured band by band. A comparison:
             both models' curves, and their differences with intervals.
         folder: made if needed; files of the same names are replaced, others left.
+        shown: what makes the figures "recognizability_histogram" (with faces, where there are crops), "embedding_map"
+            and "attention". Their files hold the faces that they show.
+        start: of every name, so that several evaluations go into one folder; "" takes the benchmark's name.
 
     Returns:
         The files written, figure by figure. A figure without a finite value is left out.
@@ -105,7 +111,7 @@ def write_figures(found: Report | Comparison, folder: Path) -> list[Path]:
     with _needing_extras("figures need"):
         from vlrface.report.paper import save_figures
 
-        return save_figures(found, folder)
+        return save_figures(found, folder, shown, start=start)
 
 
 def write_tables(found: Report | Comparison, folder: Path) -> list[Path]:
@@ -191,6 +197,51 @@ def write_ablation(table: AblationTable, folder: Path, *, page: bool = True) -> 
             return render_ablation(table)
 
         _write(folder / "ablation.html", rendered)
+
+
+def write_unrecognizable(
+    folder: Path, found: Discovery, pool: SearchedPool, *, projection: Projection = "pca", seed: int = 0
+) -> list[Path]:
+    """Write what was found in a pool: contact_sheet.html, contact_sheet.png and cluster_map.svg.
+
+    The page is one file without scripts or outside resources. Faces stand under their score, from surely unrecognizable
+    to surely recognizable, beside the evidence on each cluster and the map.
+
+    Args:
+        folder: made if needed; files of the same names are replaced.
+        found: what was found.
+        pool: the faces; without pictures there is no contact sheet as PNG, and no faces on the page.
+        projection: of the map.
+        seed: of the faces on the map, and of t-SNE.
+
+    Returns:
+        The files written.
+
+    Raises:
+        VlrfaceError: matplotlib or jinja2 is missing; or scikit-learn, for t-SNE.
+        OSError: a file cannot be written.
+    """
+    with _needing_extras("the map needs"):
+        from vlrface.report.unrecognizable_map import cluster_map, standalone
+
+        drawing = cluster_map(found, pool, projection, seed)
+    with written_atomically(folder / "cluster_map.svg") as temporary:
+        temporary.write_text(standalone(drawing.svg), encoding="utf-8")
+    written = [folder / "contact_sheet.html", folder / "cluster_map.svg"]
+
+    def page() -> str:
+        from vlrface.report.unrecognizable import render_unrecognizable
+
+        return render_unrecognizable(found, pool, drawing)
+
+    _write(written[0], page)
+    if pool.picture is not None:
+        from vlrface.report.unrecognizable_sheet import contact_sheet
+
+        written.append(folder / "contact_sheet.png")
+        with written_atomically(written[-1]) as temporary:
+            contact_sheet(found.scores, pool).save(temporary, "PNG")
+    return written
 
 
 def _write(path: Path, page: Callable[[], str]) -> None:

@@ -1,12 +1,12 @@
 """What a page may show beside a `Report`: faces, embeddings, attention maps, scored files. Numpy only."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from numpy import ndarray
 
 from vlrface.types import VlrfaceError
@@ -105,6 +105,15 @@ class Attention:
 
 
 @dataclass(frozen=True, eq=False)
+class Illustrations:
+    """What is at hand to be shown beside the numbers; None for what is not."""
+
+    pictures: Pictures | None = None
+    embedding_map: EmbeddingMap | None = None
+    attention: Attention | None = None
+
+
+@dataclass(frozen=True, eq=False)
 class ScoredFace:
     """One row of a score page.
 
@@ -130,3 +139,34 @@ class ScoredFace:
     def __post_init__(self) -> None:
         if self.verdict not in VERDICTS:
             raise VlrfaceError(f"{self.path}: verdict {self.verdict!r}; give one of {', '.join(VERDICTS)}")
+
+
+Projection = Literal["pca", "tsne"]
+"""How the embeddings of a searched pool are laid flat."""
+
+
+@dataclass(frozen=True, eq=False)
+class SearchedPool:
+    """What a page shows beside a discovery among n faces.
+
+    Attributes:
+        embeddings: (n, d) of the pool.
+        destroyed: (m, d) of destroyed pictures.
+        names: (n,) str.
+        sizes: (n,) shorter side in pixels.
+        picture: opens the picture of a row; None where they are not at hand.
+
+    Raises:
+        VlrfaceError: the lengths differ.
+    """
+
+    embeddings: Float[ndarray, "n d"]
+    destroyed: Float[ndarray, "m d"]
+    names: ndarray
+    sizes: Int[ndarray, " n"]
+    picture: Callable[[int], UInt8[ndarray, "_ _ 3"]] | None = None
+
+    def __post_init__(self) -> None:
+        lengths = {len(self.embeddings), len(self.names), len(self.sizes)}
+        if len(lengths) != 1:
+            raise VlrfaceError(f"a searched pool has columns of {sorted(lengths)} rows: give all the same length")

@@ -10,7 +10,8 @@ import numpy as np
 from vlrface.report import crops, wording
 from vlrface.report.bands import band_tables
 from vlrface.report.conditions import measure_name, split_name
-from vlrface.report.distributions import embedding_figure, recognizability_histogram
+from vlrface.report.distributions import histogram_caption, recognizability_histogram
+from vlrface.report.flat_map import CAPTION, embedding_figure
 from vlrface.report.grids import grids
 from vlrface.report.headline import leading, summary
 from vlrface.report.inputs import Attention, EmbeddingMap, Pictures
@@ -164,31 +165,14 @@ def _histogram(pictures: Pictures, idents: Iterator[str]) -> Panel | None:
     narrow = recognizability_histogram(pictures, ident=next(idents), wide=False)
     if wide is None:
         return None
-    faces = len(pictures.recognizability)
-    caption = f"How many of {faces:,} faces have which index; further right is easier to recognise."
-    if len(pictures.crops):
-        caption += " Each column shows faces of one tenth of all, from hard (left) to easy (right)."
-    share = f"{100 * pictures.reject_share:g}\u202f%"
-    caption += f" Dashed: faces to its left are the {share} that a rejection of {share} refuses."
-    if pictures.unrecognizable is not None:
-        mean, deviation = pictures.unrecognizable
-        caption += (
-            f" Grey band: the unrecognizable identities, mean {wording.number(mean)} ± deviation "
-            f"{wording.number(deviation)}."
-        )
-    return Panel("", _with_notes(caption, wide), wide, narrow)
+    return Panel("", _with_notes(histogram_caption(pictures), wide), wide, narrow)
 
 
 def _map(given: EmbeddingMap, idents: Iterator[str]) -> Panel | None:
     drawing = embedding_figure(given, ident=next(idents))
     if drawing is None:
         return None
-    caption = (
-        "Each point is the embedding of a face, on the two directions in which all of them differ most; near points "
-        "look alike to the network. Where it knows what it cannot recognise, the hardest faces lie near the "
-        "unrecognizable ones."
-    )
-    return Panel("", _with_notes(caption, drawing), drawing)
+    return Panel("", _with_notes(CAPTION, drawing), drawing)
 
 
 def _sections(report: Report, training: Mapping[str, Curve], idents: Iterator[str]) -> list[Section]:

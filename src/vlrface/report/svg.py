@@ -29,6 +29,29 @@ class Ink:
     VERDICT: Final = tuple(f"#0104{i:02x}" for i in range(3))  # recognizable, doubtful, unrecognizable
 
 
+@dataclass(frozen=True)
+class Palette:
+    """What a drawing that serves pages and papers is drawn with.
+
+    Attributes:
+        text: colour of texts and of what is drawn over all else.
+        muted: colour of what stands back.
+        surface: colour of the ground.
+        ramp: five colours of recognizability, from hard to easy.
+        size: of the type inside the drawing, in points.
+        words: applied to every text.
+    """
+
+    text: str
+    muted: str
+    surface: str
+    ramp: tuple[str, ...]
+    size: float
+    words: Callable[[str], str] = str
+
+
+PAGE: Final = Palette(Ink.TEXT, Ink.MUTED, Ink.SURFACE, Ink.RAMP, 11)
+
 _CSS: Final[dict[str, str]] = {
     Ink.TEXT: "currentColor",
     Ink.MUTED: "var(--muted)",

@@ -11,8 +11,8 @@ from numpy import ndarray
 from vlrface.types import VlrfaceError
 from vlrface.unrecognizable.neighbours import neighbours
 
-Method = Literal["auto", "agglomerative", "graph"]
-"""How the hierarchy is built; "auto" takes agglomerative up to `AGGLOMERATIVE_UP_TO` rows."""
+Method = Literal["auto", "graph", "agglomerative"]
+"""How the hierarchy is built; "auto" is "graph"."""
 
 AGGLOMERATIVE_UP_TO: Final = 10_000
 """Rows up to which the distances of all pairs are held in memory: 0.4 GB, and as much again while they are merged."""
@@ -74,14 +74,14 @@ def hierarchy(unit: Float32[ndarray, "n d"], method: Method = "auto") -> Hierarc
     - "graph": each row and its 16 nearest neighbours; an edge's height is the largest of its cosine distance and both
       ends' distance to their fifth neighbour (the mutual reachability of HDBSCAN, Campello et al., PAKDD 2013), so
       that a thin chain of rows between two clusters does not join them early. Merges are a minimum spanning forest, as
-      HDBSCAN's on that graph. For 100,000 and more.
+      HDBSCAN's on that graph. For thousands as for 100,000 and more.
 
     Args:
         unit: (n, d), n ≥ 2, rows of unit length.
         method: see above.
 
     Raises:
-        VlrfaceError: fewer than two rows, or SciPy or faiss is missing.
+        VlrfaceError: fewer than two rows, too many for average linkage, or SciPy or faiss is missing.
     """
     if len(unit) < 2:
         raise VlrfaceError(f"{len(unit)} embeddings cannot be clustered: give more pictures")
@@ -89,9 +89,14 @@ def hierarchy(unit: Float32[ndarray, "n d"], method: Method = "auto") -> Hierarc
         import scipy  # noqa: F401  # pyright: ignore[reportUnusedImport]
     except ImportError as error:
         raise VlrfaceError('clustering needs SciPy: pip install "vlrface[cluster]"') from error
-    if method == "auto":
-        method = "agglomerative" if len(unit) <= AGGLOMERATIVE_UP_TO else "graph"
-    return _agglomerative(unit) if method == "agglomerative" else _graph(unit)
+    if method != "agglomerative":
+        return _graph(unit)
+    if len(unit) > AGGLOMERATIVE_UP_TO:
+        raise VlrfaceError(
+            f"agglomerative clustering compares all pairs, so it takes at most {AGGLOMERATIVE_UP_TO} embeddings, not "
+            f"{len(unit)}: use the graph"
+        )
+    return _agglomerative(unit)
 
 
 def _agglomerative(unit: ndarray) -> Hierarchy:

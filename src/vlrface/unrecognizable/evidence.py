@@ -8,11 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
-from vlrface.metrics.cosine import unit_rows
 from vlrface.types import VlrfaceError
-
-_SAMPLE: Final = 400
-"""Members of a cluster whose pairs are compared; own choice."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,8 +21,8 @@ class Pool:
         destroyed: (m, d) of severely degraded copies.
         origins: (m,) row of the pool that each was made of; None where that is not known.
         recognizability: (n,) predicted recognizability; None or NaN for a network that predicts none.
-        looks: (n, t) the pictures themselves as a few grey levels each, standardised per picture (see
-            `vlrface.unrecognizable.looks.looks_of`); None where they are not at hand.
+        looks: (n, t) the pictures themselves as a few grey levels each, of unit length (see
+            `vlrface.unrecognizable.looks_of`); NaN for one that could not be decoded; None where they are not at hand.
 
     Raises:
         VlrfaceError: lengths or dimensions differ, or an origin is no row of the pool.
@@ -51,7 +47,7 @@ class Pool:
         if self.origins is not None:
             if len(self.origins) != len(self.destroyed):
                 raise VlrfaceError(f"{len(self.origins)} origins for {len(self.destroyed)} destroyed pictures")
-            if len(self.origins) and not (0 <= self.origins.min() and self.origins.max() < n):
+            if len(self.origins) and not (self.origins.min() >= 0 and self.origins.max() < n):
                 raise VlrfaceError(f"an origin of a destroyed picture is no row of a pool of {n}")
 
 
@@ -79,10 +75,9 @@ MEANINGS: Final[Mapping[str, str]] = {
     "destroyed": "share of all destroyed pictures that fall into it, beside its share of the pool",
     "nearness": "median cosine to the centre of the destroyed pictures",
     "response": "median cosine of a face to its own destroyed copy: who cannot be recognised has little to lose",
-    "length": "median length of the flip-fused embedding: short where mirror images disagree or little is seen",
+    "length": "median length of the embedding: short where little is seen, or mirror images disagree",
     "recognizability": "median predicted recognizability",
-    "agreement": "mean cosine between two members, less what their pictures' likeness explains",
-    "separation": "cosine distance of its centre to the nearest other cluster's; shown, decides nothing",
+    "agreement": "mean cosine between two members, beyond what the likeness of their pictures explains",
 }
 """What each piece of evidence is, in the words of a report."""
 
@@ -97,6 +92,7 @@ class Cluster:
         destroyed: destroyed pictures in it.
         evidence: by name, in the order of `MEANINGS`; what could not be observed is missing.
         chosen: whether its members are taken for unrecognizable.
+        likeness: mean correlation of two members' pictures, of the cluster and of the rest; NaN without pictures.
         separation: cosine distance of its centre to the nearest centre of another cluster; NaN for the only one.
     """
 
@@ -105,6 +101,7 @@ class Cluster:
     destroyed: int
     evidence: Mapping[str, Evidence] = field(default_factory=dict[str, Evidence])
     chosen: bool = False
+    likeness: tuple[float, float] = (float("nan"), float("nan"))
     separation: float = float("nan")
 
     def to_json(self) -> dict[str, Any]:
@@ -115,5 +112,86 @@ class Cluster:
             "destroyed": self.destroyed,
             "chosen": self.chosen,
             "separation": self.separation if np.isfinite(self.separation) else None,
+            "likeness": [each if np.isfinite(each) else None for each in self.likeness],
             "evidence": {name: each.to_json() for name, each in self.evidence.items()},
         }
+
+
+def evidence_of(pool: Pool, members: Bool[ndarray, " n"], others: Bool[ndarray, " n"]) -> dict[str, Evidence]:
+    """All that can be observed of a cluster but its share of the destroyed pictures.
+
+    Args:
+        pool: faces and destroyed pictures.
+        members: the cluster.
+        others: the faces that it is compared with; all encoded, as the members are.
+    """
+    near = unit(pool.embeddings) @ _center(pool.destroyed)
+    columns: dict[str, tuple[ndarray, bool]] = {"nearness": (near, True)}
+    response = _response(pool)
+    if response is not None:
+        columns["response"] = (response, True)
+    columns["length"] = (np.linalg.norm(pool.embeddings.astype(np.float64), axis=1), False)
+    if pool.recognizability is not None:
+        columns["recognizability"] = (pool.recognizability, False)
+    found: dict[str, Evidence] = {}
+    for name, (values, larger) in columns.items():
+        inside, outside = _median(values[members]), _median(values[others])
+        if np.isfinite(inside) and np.isfinite(outside):
+            found[name] = Evidence(inside, outside, inside > outside if larger else inside < outside)
+    return found | _agreement(pool, members, others)
+
+
+def likeness_of(pool: Pool, members: Bool[ndarray, " n"]) -> float:
+    """Mean correlation between the pictures of two members; NaN without pictures."""
+    if pool.looks is None:
+        return float("nan")
+    rows = pool.looks[members]
+    return mean_product(rows[np.isfinite(rows).all(axis=1)])
+
+
+def mean_product(rows: Float[ndarray, "m d"]) -> float:
+    """Mean inner product of two different rows, without comparing them one by one; NaN for fewer than two."""
+    m = len(rows)
+    if m < 2:
+        return float("nan")
+    total = rows.sum(axis=0, dtype=np.float64)
+    own = float((rows.astype(np.float64) ** 2).sum())
+    return (float(total @ total) - own) / (m * (m - 1))
+
+
+def _agreement(pool: Pool, members: ndarray, others: ndarray) -> dict[str, Evidence]:
+    rows = unit(pool.embeddings)
+    inside, outside = mean_product(rows[members]), mean_product(rows[others])
+    if not (np.isfinite(inside) and np.isfinite(outside)):
+        return {}
+    alike = likeness_of(pool, members) - likeness_of(pool, others)
+    # A person's pictures are alike, and so are their embeddings; what counts is agreement beyond that.
+    explained = max(alike, 0.0) if np.isfinite(alike) else 0.0
+    return {"agreement": Evidence(inside, outside, inside - outside > explained)}
+
+
+def _response(pool: Pool) -> Float[ndarray, " n"] | None:
+    """Cosine of each face to its destroyed copy (the mean of several); NaN for a face without."""
+    if pool.origins is None:
+        return None
+    cosines = (unit(pool.embeddings)[pool.origins] * unit(pool.destroyed)).sum(axis=1)
+    good = np.isfinite(cosines)
+    count = np.bincount(pool.origins[good], minlength=len(pool.embeddings))
+    total = np.bincount(pool.origins[good], cosines[good], minlength=len(pool.embeddings))
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def unit(embeddings: Float[ndarray, "n d"]) -> Float[ndarray, "n d"]:
+    """Rows of unit length; NaN stays NaN."""
+    lengths = np.linalg.norm(embeddings.astype(np.float64), axis=1, keepdims=True)
+    return embeddings / np.maximum(lengths, np.finfo(np.float64).tiny)
+
+
+def _center(embeddings: ndarray) -> ndarray:
+    mean = np.nanmean(unit(embeddings), axis=0)
+    return mean / max(float(np.linalg.norm(mean)), np.finfo(np.float64).tiny)
+
+
+def _median(values: ndarray) -> float:
+    known = values[np.isfinite(values)]
+    return float(np.median(known)) if len(known) else float("nan")

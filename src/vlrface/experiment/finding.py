@@ -1,0 +1,286 @@
+"""`vlrface unrecognizable find`: a pool and an encoder in, the faces that nobody can recognise out."""
+
+import csv
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from jaxtyping import Float, Int, UInt8
+from numpy import ndarray
+
+from vlrface.data.cache import crops_in_memory
+from vlrface.data.folder import read_images
+from vlrface.data.lines import text_array, text_lines
+from vlrface.data.listed import path_inside
+from vlrface.data.manifest import Manifest
+from vlrface.data.table import read_table
+from vlrface.encode import encode, encode_crops
+from vlrface.experiment.model import Model, load_model
+from vlrface.experiment.options import ModelOptions
+from vlrface.files import write_json, written_atomically
+from vlrface.images.decode import DecodeError
+from vlrface.images.degrade import UNRECOGNIZABLE, DegradationRange, degraded
+from vlrface.metrics.cosine import unit_rows
+from vlrface.report import Projection, SearchedPool, write_unrecognizable
+from vlrface.types import UNKNOWN_IDENTITY, UNRECOGNIZABLE_ROLE, Faces, VlrfaceError
+from vlrface.unrecognizable import LOOK_SIDE, MEANINGS, Discovery, Pool, Settings, discover, looks_of
+
+NOTHING_LEFT: Final[DegradationRange] = replace(UNRECOGNIZABLE, side_px=(4, 9), blur_px=(6.0, 12.0))
+"""The reference: so much is destroyed that nobody, and no network, tells people apart any more (own choice)."""
+
+MAX_DESTROYED: Final = 4000
+"""Pictures of which a destroyed copy is made, drawn by the seed."""
+
+_MAX_LIST_BYTES: Final = 2**30
+_MAX_LINE: Final = 2**14
+_TABLES: Final = (".csv", ".tsv", ".parquet")
+
+
+@dataclass(frozen=True, eq=False)
+class _Pool:
+    """A pool: its pictures where they are at hand, and its faces where they were encoded before."""
+
+    manifest: Manifest | None
+    faces: Faces | None
+
+
+def find_unrecognizable(
+    pool: Path,
+    encoder: Path,
+    output: Path,
+    *,
+    pictures: Path | None = None,
+    model_options: ModelOptions | None = None,
+    settings: Settings | None = None,
+    projection: Projection = "pca",
+    batch_size: int = 64,
+    seed: int = 0,
+    progress: bool = True,
+) -> Discovery:
+    """What `vlrface unrecognizable find` does; see there.
+
+    Raises:
+        VlrfaceError: the pool cannot be read, its faces are another model's, or nothing was found.
+    """
+    if output.exists() and not output.is_dir():
+        raise VlrfaceError(f"{output}: give a folder")
+    settings = settings or Settings()
+    read = _read(pool, pictures)
+    model = load_model(encoder, model_options or ModelOptions())
+    encoded = read.faces or _encoded(model, read.manifest, batch_size, progress)
+    faces = encoded.rows(encoded.roles != UNRECOGNIZABLE_ROLE)
+    destroyed, origins = _destroyed(model, read.manifest, encoded, batch_size, seed, progress)
+    looks = None if read.manifest is None else _looks(read.manifest)
+    predicted = faces.recognizability if np.isfinite(faces.recognizability[faces.encoded]).all() else None
+    found = discover(Pool(faces.embeddings, destroyed, origins, predicted, looks), settings)
+    facts = {
+        "pool": "/".join(pool.resolve().parts[-2:]),
+        "encoder": {key: model.meta[key] for key in _IDENTIFYING if key in model.meta} | {"file": encoder.name},
+        "flip": bool(faces.meta.get("flip", True)),
+        "settings": {**vars(settings), "seed": seed},
+        "reference": {
+            "pictures": len(destroyed),
+            "degradation": "of the Faces file" if origins is None else vars(NOTHING_LEFT),
+        },
+    }
+    write_discovery(output, found, faces, facts)
+    opened = None if read.manifest is None else _opener(read.manifest)
+    searched = SearchedPool(faces.embeddings, destroyed, faces.names, faces.sizes, opened)
+    written = ["unrecognizable.csv", "unrecognizable.json", "statistics.safetensors"]
+    if find_spec("matplotlib") is not None:
+        written += [
+            path.name for path in write_unrecognizable(output, found, searched, projection=projection, seed=seed)
+        ]
+    else:
+        print('no pages without the extra "report": pip install "vlrface[report]"')
+    _say(found, faces, output, written)
+    return found
+
+
+def _opener(manifest: Manifest) -> Callable[[int], UInt8[ndarray, "_ _ 3"]]:
+    return lambda row: manifest.picture(row)
+
+
+def _say(found: Discovery, faces: Faces, output: Path, written: Sequence[str]) -> None:
+    failed = np.flatnonzero(~faces.encoded)
+    known = len(faces) - len(failed)
+    print(f"{found.found.sum()} of {known} faces found unrecognizable, {len(failed)} not decodable")
+    for row in failed[:10]:
+        print(f"  not encoded: {faces.failures[row]}")
+    for cluster in found.clusters:
+        if cluster.chosen:
+            print(f"cluster {cluster.number}: {cluster.faces} faces, {cluster.destroyed} destroyed pictures")
+            for name, each in cluster.evidence.items():
+                sign = "for" if each.speaks_for else "against"
+                print(f"  {name:<15} {each.value:8.3f}  rest {each.rest:8.3f}  {sign:<7}  {MEANINGS[name]}")
+    print(f"written     {', '.join(written)} in {output}")
+
+
+def _encoded(model: Model, manifest: Manifest | None, batch_size: int, progress: bool) -> Faces:
+    assert manifest is not None  # noqa: S101 (a pool has faces or pictures)
+    return encode(model.encoder, manifest, flip=True, batch_size=batch_size, progress=progress, meta=model.meta)
+
+
+def _destroyed(
+    model: Model, manifest: Manifest | None, faces: Faces, batch_size: int, seed: int, progress: bool
+) -> tuple[Float[ndarray, "m d"], Int[ndarray, " m"] | None]:
+    """Embeddings of destroyed pictures, and the row of the pool that each was made of."""
+    _check_same_model(faces, model)
+    if manifest is None:
+        made = faces.role(UNRECOGNIZABLE_ROLE)
+        if not len(made):
+            raise VlrfaceError(
+                "the Faces file has no destroyed pictures to compare with: give the folder that was encoded as "
+                "--pictures, or search the folder itself"
+            )
+        return made.embeddings, None
+    drawn = np.sort(np.random.default_rng(seed).permutation(len(manifest))[:MAX_DESTROYED])
+    pictures: list[UInt8[ndarray, "_ _ 3"]] = []
+    origins: list[int] = []
+    for row in drawn.tolist():
+        with suppress(DecodeError):  # it is named among the faces
+            pictures.append(manifest.picture(row))
+            origins.append(row)
+    if not pictures:
+        raise VlrfaceError("no picture of the pool can be decoded; `vlrface data check` says why")
+    copies = degraded(pictures, NOTHING_LEFT, seed)
+    rows = Manifest(
+        np.array([f"#{i}" for i in range(len(copies))]),
+        np.full(len(copies), UNKNOWN_IDENTITY, np.int64),
+        np.full(len(copies), UNRECOGNIZABLE_ROLE),
+    )
+    flip = bool(faces.meta.get("flip", True))
+    made = encode_crops(
+        model.encoder, crops_in_memory(copies), rows, flip=flip, batch_size=batch_size, progress=progress
+    )
+    return made.embeddings, np.array(origins)
+
+
+_IDENTIFYING: Final = ("model", "sha256", "experiment", "seed", "fingerprint", "step")
+
+
+def _check_same_model(faces: Faces, model: Model) -> None:
+    """Refuse faces of another model; what one side does not say cannot differ."""
+    for key in ("sha256", "fingerprint", "step"):
+        before, now = faces.meta.get(key), model.meta.get(key)
+        if before is not None and now is not None and before != now:
+            raise VlrfaceError(
+                f"the Faces file was made by another model ({key} {before!s:.40}, the encoder has {now!s:.40}): give "
+                "the encoder that made it, or search the folder of the pictures"
+            )
+
+
+def _looks(manifest: Manifest) -> Float[ndarray, "n t"]:
+    """A few grey levels of each picture; NaN where it cannot be decoded."""
+    rows = np.full((len(manifest), LOOK_SIDE**2), np.nan, np.float32)
+    for row in range(len(manifest)):
+        with suppress(DecodeError):  # it is named among the faces
+            rows[row] = looks_of([manifest.picture(row)])[0]
+    return rows
+
+
+def write_discovery(output: Path, found: Discovery, faces: Faces, facts: Mapping[str, Any]) -> None:
+    """Write unrecognizable.csv, unrecognizable.json and statistics.safetensors.
+
+    Args:
+        output: the folder; made if needed.
+        found: what was found among the faces.
+        faces: of the pool.
+        facts: what else the JSON file says.
+    """
+    from safetensors.numpy import save_file
+
+    order = np.flatnonzero(found.found)[np.argsort(-found.scores[found.found], kind="stable")]
+    with (
+        written_atomically(output / "unrecognizable.csv") as temporary,
+        temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
+    ):
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(("file", "score"))
+        writer.writerows((str(faces.names[row]), f"{found.scores[row]:.4f}") for row in order)
+    index, what = _index(found, faces)
+    statistics = {"mean": float(index.mean()), "deviation": float(index.std())}
+    tensors = {"center": found.center.astype(np.float32)}
+    tensors |= {name: np.array(value, np.float32) for name, value in statistics.items()}
+    with written_atomically(output / "statistics.safetensors") as temporary:
+        save_file(tensors, temporary, metadata={"index": what})
+    write_json(
+        output / "unrecognizable.json",
+        {
+            **facts,
+            "counts": {
+                "faces": len(faces),
+                "not_encoded": int((~faces.encoded).sum()),
+                "found": int(found.found.sum()),
+            },
+            "statistics": {**statistics, "index": what},
+            **found.to_json(),
+            "meanings": dict(MEANINGS),
+        },
+    )
+
+
+def _index(found: Discovery, faces: Faces) -> tuple[ndarray, str]:
+    """The recognizability index of the found faces: predicted, or else their distance to their centre."""
+    predicted = faces.recognizability[found.found].astype(np.float64)
+    if np.isfinite(predicted).all():
+        return predicted, "predicted recognizability"
+    rows = unit_rows(faces.embeddings[found.found]).unit
+    return np.clip(1.0 - rows @ found.center, 0.0, 1.0), "cosine distance to the centre, at most 1 (ERS)"
+
+
+def _read(pool: Path, pictures: Path | None) -> _Pool:
+    """A folder of pictures, a list of them, or a Faces file with or without its pictures."""
+    if not pool.exists():
+        raise VlrfaceError(f"{pool}: no such folder, list or Faces file")
+    if pool.suffix == ".npz":
+        faces = Faces.load(pool)
+        return _Pool(None if pictures is None else _pictures_of(faces, pictures), faces)
+    if pool.is_dir():
+        if pictures is not None:
+            raise VlrfaceError(f"{pool} holds pictures itself: leave out --pictures")
+        return _Pool(read_images([pool]), None)
+    if pool.suffix.lower() in _TABLES:
+        return _Pool(_pool_rows(read_table(pool, pictures)), None)
+    return _Pool(_listed(pool, pictures or pool.parent), None)
+
+
+def _listed(path: Path, root: Path) -> Manifest:
+    """A text list: one picture a line, relative to a folder; empty lines and lines that start with # do not count."""
+    sources: list[str] = []
+    for number, line in text_lines(path, max_bytes=_MAX_LIST_BYTES, max_line=_MAX_LINE):
+        text = line.strip()
+        if text and not text.startswith("#"):
+            sources.append(path_inside(text, f"{path}: line {number}"))
+    if not sources:
+        raise VlrfaceError(f"{path}: names no picture. Write one a line, relative to {root}")
+    return _manifest(text_array(sources, str(path)), root)
+
+
+def _pool_rows(manifest: Manifest) -> Manifest:
+    return _manifest(manifest.sources, manifest.root)
+
+
+def _manifest(sources: ndarray, root: Path | None) -> Manifest:
+    n = len(sources)
+    return Manifest(sources, np.full(n, UNKNOWN_IDENTITY, np.int64), np.full(n, "image"), root=root)
+
+
+def _pictures_of(faces: Faces, folder: Path) -> Manifest:
+    """The pictures of faces that were encoded before, by their names below a folder."""
+    if not folder.is_dir():
+        raise VlrfaceError(f"{folder}: no such folder. --pictures takes the folder that was encoded")
+    shown = faces.rows(faces.roles != UNRECOGNIZABLE_ROLE)
+    missing = [name for name in shown.names.tolist() if not (folder / name).is_file()]
+    if missing:
+        raise VlrfaceError(
+            f"{folder}: {len(missing)} of {len(shown)} encoded pictures are not there, first {missing[0]}. "
+            "--pictures takes the folder that was encoded"
+        )
+    if len(np.unique(shown.names)) < len(shown):
+        raise VlrfaceError("a picture was encoded twice, with two roles: encode the pool as a folder of pictures")
+    return _manifest(shown.names.astype(np.str_), folder)
