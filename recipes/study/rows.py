@@ -1,4 +1,4 @@
-"""The twelve rows of the poster's ablation, on the study's short schedule, each with the settings that `tuning.py` chose.
+"""The twelve rows of the poster's ablation, on the study's short schedule, with the settings that `tuning.py` chose.
 
     vlrface ablate recipes/study/rows.py --data DIR --out runs/rows --jobs 2 --benchmark tinyface=DIR/lfw-vlr/tinyface \
         survface-id=DIR/lfw-vlr/survface survface-verif=DIR/lfw-vlr/survface scface=DIR/lfw-vlr/scface

@@ -23,16 +23,20 @@ Output = tyro.conf.arg(aliases=["-o"])
 Flat = tyro.conf.arg(name="")
 
 
-def demo(out: Path = Path("runs/demo"), quiet: bool = False) -> None:
+def demo(
+    out: Path = Path("runs/demo"), figures: Path | None = None, only_report: bool = False, quiet: bool = False
+) -> None:
     """Train, measure and report on built-in faces; needs no data and about five minutes on two cores.
 
     Args:
         out: Folder for checkpoints, log and report.
+        figures: Folder for the figures as SVG and PDF, fit for a paper.
+        only_report: Train nothing; measure and draw again what the folder holds.
         quiet: No progress bars.
     """
     from vlrface.experiment.demo import run_demo
 
-    run_demo(out, progress=not quiet)
+    run_demo(out, figures=figures, only_report=only_report, progress=not quiet)
 
 
 def train(
@@ -165,6 +169,7 @@ def compare(
     names: tuple[str, str] | None = None,
     protocol: Annotated[ProtocolOptions, Flat] = ProtocolOptions(),
     outputs: Annotated[Outputs, Flat] = Outputs(),
+    pair_seeds: bool = False,
     resamples: int = 1000,
     seed: int = 0,
 ) -> None:
@@ -181,6 +186,8 @@ def compare(
         names: What to call the two; default the names of the files.
         protocol: What the benchmark leaves open.
         outputs: Where results go.
+        pair_seeds: Runs are given in the order of the same training seeds on both sides, and a resample draws the same
+            seeds of both: what a seed does to both models (order of data, first prototypes) cancels.
         resamples: Of the bootstrap over identities and runs.
         seed: Of the bootstrap.
     """
@@ -188,7 +195,7 @@ def compare(
 
     compare_files(
         (first, *with_first), (second, *with_second), benchmark, names=names, protocol_options=protocol,
-        outputs=outputs, resamples=resamples, seed=seed,
+        outputs=outputs, pair_seeds=pair_seeds, resamples=resamples, seed=seed,
     )  # fmt: skip
 
 

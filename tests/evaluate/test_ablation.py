@@ -119,6 +119,16 @@ def test_trainings_measured_on_other_crops_are_left_out_and_named():
     assert table.context["left_out"] == ["b/seed1, tinyface: measured on other crops"]
 
 
+def test_bands_of_other_people_cannot_be_paired():
+    """As those of an index: the crops agree, the people in the band do not."""
+    runs = {"a": figures({0: 0.3}), "b": figures({0: 0.4})}
+    sampled = runs["b"][0]["tinyface"].figures["rank1"]
+    runs["b"][0] = {"tinyface": RunFigures({"rank1": sampled._replace(people=8)}, "c")}
+    table = tabulate("t", runs, "a", [RANK1])
+    assert table.variants == ("a",)
+    assert table.context["left_out"] == ["b/seed0, tinyface: measured on other crops"]
+
+
 def test_json_holds_every_training(tmp_path):
     table = tabulate("t", {"a": figures({0: 0.25, 3: 0.5})}, "a", [RANK1], context={"resamples": 40})
     table.save(tmp_path / "t.json")

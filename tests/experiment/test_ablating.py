@@ -165,7 +165,7 @@ def free(folder):
     return True
 
 
-def wait_until(true, seconds=90):
+def wait_until(true, seconds=240):
     until = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < until

@@ -148,6 +148,18 @@ def test_compare_writes_sentences_numbers_and_a_page(tmp_path, capsys):
     assert (tmp_path / "good-bad.tinyface.html").read_text().startswith("<!DOCTYPE html>")
 
 
+def test_seeds_are_paired_where_they_agree(tmp_path):
+    for name, seed in (("a0", 0), ("a1", 1), ("b0", 0), ("b1", 1)):
+        made = tinyface(people=8, seed=seed + 10 * (name[0] == "b"))
+        dataclasses.replace(made, meta={"seed": seed}).save(tmp_path / f"{name}.npz")
+    paths = {name: tmp_path / f"{name}.npz" for name in ("a0", "a1", "b0", "b1")}
+    options = {"resamples": 20, "pair_seeds": True, "outputs": Outputs(tmp_path / "c.json", tmp_path / "c.html")}
+    found = compare_files([paths["a0"], paths["a1"]], [paths["b0"], paths["b1"]], "tinyface", **options)
+    assert "Runs are paired" in found.context["notes"][-1]
+    with pytest.raises(VlrfaceError, match="the runs have seeds 0, 1 and 1, 0"):
+        compare_files([paths["a0"], paths["a1"]], [paths["b1"], paths["b0"]], "tinyface", **options)
+
+
 def test_compare_refuses_faces_of_other_crops(tmp_path):
     tinyface().save(tmp_path / "a.npz")
     pair_list().save(tmp_path / "b.npz")

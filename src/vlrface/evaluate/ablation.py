@@ -179,24 +179,30 @@ class _Table:
         }
 
     def _figures(self, variant: str, column: Column) -> dict[int, Sampled]:
-        """A figure by seed, of all trainings that have it for the reference's crops."""
-        crops = self._crops(column)
+        """A figure by seed, of all trainings that have it and were measured on what the reference was."""
+        reference = self._reference(column)
         figures: dict[int, Sampled] = {}
         for seed, measured in sorted(self.runs[variant].items()):
             run = measured.get(column.measurement)
-            if run is None or column.figure not in run.figures:
+            if run is None or column.figure not in run.figures or reference is None:
                 continue
-            if run.crops == crops:
+            if _counted(run, column) == _counted(reference, column):
                 figures[seed] = run.figures[column.figure]
             elif (said := f"{variant}/seed{seed}, {column.measurement}: measured on other crops") not in self.left_out:
                 self.left_out.append(said)
         return figures
 
-    def _crops(self, column: Column) -> str | None:
-        """The crops that count: those of the baseline's first training, else of the first there is."""
+    def _reference(self, column: Column) -> RunFigures | None:
+        """The training whose crops count: the baseline's first that has the figure, else the first of any."""
         order = sorted(self.runs, key=lambda variant: variant != self.baseline)
-        there = (each for variant in order for _, each in sorted(self.runs[variant].items()))
-        return next((each[column.measurement].crops for each in there if column.measurement in each), None)
+        there = (each.get(column.measurement) for variant in order for _, each in sorted(self.runs[variant].items()))
+        return next((each for each in there if each is not None and column.figure in each.figures), None)
+
+
+def _counted(run: RunFigures, column: Column) -> tuple[str, int, int]:
+    """What must agree for a difference to be paired: bands of an index hold other people in each training."""
+    figure = run.figures[column.figure]
+    return run.crops, figure.people, len(figure.samples)
 
 
 def _cell(figures: Mapping[int, Sampled], against: Mapping[int, Sampled] | None, seed: int) -> Cell:

@@ -19,9 +19,9 @@ from vlrface.types import UNRECOGNIZABLE_ROLE, Faces, VlrfaceError
 class Retrieval(BenchmarkProtocol):
     """Every picture of a known person is searched among all other pictures, whatever their roles.
 
-    Own choice, beside the official protocols: as each picture is asked for once, there are several times as many
-    questions as a fixed set of probes asks of the same pictures, and a smaller difference of two models is seen. Its
-    figures are no figures of the benchmark whose pictures it takes.
+    Own choice, beside the official protocols: as each picture is asked for once, there are more questions than a fixed
+    set of probes asks of the same pictures, and a smaller difference of two models is seen. Its figures are no figures
+    of the benchmark whose pictures it takes.
 
     Pictures of the role "distractor", and of unknown people, are searched among and never asked for; made
     unrecognizable faces are left out. A picture without another of its person is counted and not asked for. Ties count

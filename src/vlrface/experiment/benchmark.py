@@ -21,7 +21,7 @@ from vlrface.experiment.measures import add_measures
 from vlrface.experiment.model import Model, is_model, load_model
 from vlrface.experiment.options import BenchmarkName, Layout, ModelOptions, Outputs, ProtocolOptions
 from vlrface.experiment.outputs import check_outputs, check_suffix, result_files, write_papers
-from vlrface.experiment.pages import crop_opener, write_pages
+from vlrface.experiment.pages import crop_opener, illustrations, write_pages
 from vlrface.experiment.protocols import protocol_of
 from vlrface.types import Faces, Report, VlrfaceError
 
@@ -94,10 +94,12 @@ def evaluate_benchmark(
     report = evaluate(faces, protocol, seed=seed, resamples=resamples, context=_context(faces, benchmark))
     seconds = round(time.perf_counter() - began, 1)
     report = replace(report, title=_title(report, faces), context={**report.context, "seconds": seconds})
-    write_pages(report, faces, page, json_path, trained=model.trained if model else None, open_crop=opener)
+    trained = model.trained if model else None
+    shown = illustrations(faces, trained=trained, open_crop=opener)
+    write_pages(report, page, json_path, shown, trained=trained)
     summarise(report)
     print(f"numbers  {json_path}" + (f"\nreport   {page}" if page else ""))
-    write_papers(report, outputs)
+    write_papers(report, outputs, shown)
     return report
 
 

@@ -6,25 +6,29 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 from numpy import ndarray
 
 from vlrface import __version__
 from vlrface.data.cache import crops_in_memory
 from vlrface.data.manifest import Manifest
 from vlrface.encode import encode_crops
-from vlrface.evaluate import TinyFace, evaluate
+from vlrface.evaluate import RejectionByMeasure, TinyFace, evaluate
 from vlrface.experiment.benchmark import summarise
 from vlrface.experiment.config import ProceduralSource, load_recipe
 from vlrface.experiment.encoding import encode_destroyed
 from vlrface.experiment.environment import environment
-from vlrface.experiment.network import load_trained
-from vlrface.experiment.pages import write_pages
+from vlrface.experiment.network import Trained, load_trained
+from vlrface.experiment.pages import illustrations, write_pages
 from vlrface.experiment.sources import Places
 from vlrface.experiment.training import train_experiment
 from vlrface.images.degrade import SURVEILLANCE, DegradationRange, degrade
 from vlrface.images.procedural import procedural_faces
 from vlrface.metrics.correlation import spearman
+from vlrface.quality import measure_faces
+from vlrface.quality.pictures import sharpness
+from vlrface.report import write_figures
+from vlrface.train.loop import BEST_NAME
 from vlrface.types import DISTRACTOR_IDENTITY, Faces, Report, VlrfaceError
 
 _FIRST_TEST_IDENTITY = 100_000
@@ -63,54 +67,83 @@ def procedural_test(
     return ProceduralTest(manifest, [degrade(p, each) for p, each in zip(pictures, drawn, strict=True)])
 
 
-def run_demo(folder: Path, *, progress: bool = True) -> Report:
-    """Train `recipes/demo.py` into `folder`, measure it on unseen built-in faces, write the report, print the gist."""
+def run_demo(folder: Path, *, figures: Path | None = None, only_report: bool = False, progress: bool = True) -> Report:
+    """Train `recipes/demo.py` into `folder`, measure it on unseen built-in faces, write the report, print the gist.
+
+    Args:
+        folder: of the run.
+        figures: where figures for a paper go, with error versus reject of the index beside that of other measures.
+        only_report: do not train, measure what the folder holds, by whichever version it was trained.
+        progress: show progress bars.
+
+    Raises:
+        VlrfaceError: the folder holds a run of another recipe, or none although nothing is to be trained.
+    """
     began = time.perf_counter()
     experiment = load_recipe(demo_recipe())
-    print(f"training {experiment.name} on built-in faces ({folder})")
-    outcome = train_experiment(experiment, folder, Places(folder, folder / "cache", progress))
-    trained = load_trained(outcome.best)
+    if not only_report:
+        print(f"training {experiment.name} on built-in faces ({folder})")
+        train_experiment(experiment, folder, Places(folder, folder / "cache", progress))
+    elif not (folder / BEST_NAME).is_file():
+        raise VlrfaceError(f"{folder} holds no finished demo: run vlrface demo --out {folder} without --only-report")
+    trained = load_trained(folder)
     source = experiment.data.validation.source
     camera = source.degradation if isinstance(source, ProceduralSource) else None
     test = procedural_test(camera or SURVEILLANCE)
-    crops = crops_in_memory(list(test.crops))
-    faces = encode_crops(trained.recognizer, crops, test.manifest, flip=True, meta=trained.meta())
-    gallery = [test.crops[i] for i in np.flatnonzero(test.manifest.splits == "gallery").tolist()]
-    faces = faces.joined(encode_destroyed(trained.recognizer, gallery, flip=True))
+    faces = demo_faces(trained, test)
     faces.save(folder / "faces.npz")
-    severity = test.manifest.truths["severity"]
-    measured = len(severity)
-    correlation = spearman(faces.recognizability[:measured].astype(np.float64), severity)
-    chance = chance_rank1(faces)
+    report = _report(trained, faces, test.manifest.truths["severity"])
+    shown = illustrations(faces, trained=trained, open_crop=lambda _, name: test.crops[int(name.removeprefix("#"))])
+    page = folder / "report.html"
+    write_pages(report, page, folder / "report.json", shown, trained=trained)
+    summarise(report)
+    chance, correlation = (report.context[key] for key in ("chance_rank1", "spearman_recognizability_severity"))
+    print(f"rank-1 {100 * report.figures['rank1'].value:.1f} % against {100 * chance:.2f} % by chance")
+    print(f"Spearman correlation of predicted recognizability with true severity {correlation:+.2f}")
+    if figures is not None:
+        written = write_figures(report, figures, shown, start="demo")
+        measured = evaluate(faces, RejectionByMeasure(fmrs=(0.01,)), seed=experiment.seed, context=report.context)
+        written += write_figures(measured, figures, start="demo_measures")
+        print(f"figures  {len(written)} files in {figures}")
+    print(f"{(time.perf_counter() - began) / 60:.1f} minutes; report: {page.resolve()}")
+    return report
+
+
+def demo_faces(trained: Trained, test: ProceduralTest) -> Faces:
+    """The faces of a test as a network sees them, with destroyed ones beside them, and with other measures of quality.
+
+    Measures: "size", "sharpness", "norm", "ers". Destroyed faces have no sharpness.
+    """
+    faces = encode_crops(
+        trained.recognizer, crops_in_memory(list(test.crops)), test.manifest, flip=True, meta=trained.meta()
+    )
+    gallery = [test.crops[i] for i in np.flatnonzero(test.manifest.splits == "gallery").tolist()]
+    destroyed = encode_destroyed(trained.recognizer, gallery, flip=True)
+    faces = measure_faces(faces.joined(destroyed), ("size", "norm", "ers"), progress=False)
+    sharp = np.concatenate([sharpness(test.crops), np.full(len(destroyed), np.nan)])
+    return replace(faces, measures={**faces.measures, "sharpness": sharp})
+
+
+def _report(trained: Trained, faces: Faces, severity: Float[ndarray, " n"]) -> Report:
+    """The figures of the demo; faces beyond those with a true severity are the destroyed ones."""
+    seed = int(trained.card["config"]["seed"])
     context = {
         "version": __version__,
         "environment": environment(),
         "config": trained.card["config"],
-        "seed": experiment.seed,
-        "training_seconds": round(outcome.seconds, 1),
-        "chance_rank1": chance,
-        "spearman_recognizability_severity": correlation,
+        "seed": seed,
+        "training_seconds": round(float(trained.card["seconds"]), 1),
+        "chance_rank1": chance_rank1(faces),
+        "spearman_recognizability_severity": spearman(
+            faces.recognizability[: len(severity)].astype(np.float64), severity
+        ),
         "faces": "built-in procedural faces of identities never trained on",
     }
-    report = replace(
-        evaluate(faces, TinyFace(), seed=experiment.seed, context=context),
+    return replace(
+        evaluate(faces, TinyFace(), seed=seed, context=context),
         title="The method on built-in faces, seen by a far camera",
         benchmark="built-in faces, by the TinyFace protocol",
     )
-    page = folder / "report.html"
-    write_pages(
-        report,
-        faces,
-        page,
-        folder / "report.json",
-        trained=trained,
-        open_crop=lambda _, name: test.crops[int(name.removeprefix("#"))],
-    )
-    summarise(report)
-    print(f"rank-1 {100 * report.figures['rank1'].value:.1f} % against {100 * chance:.2f} % by chance")
-    print(f"Spearman correlation of predicted recognizability with true severity {correlation:+.2f}")
-    print(f"{(time.perf_counter() - began) / 60:.1f} minutes; report: {page.resolve()}")
-    return report
 
 
 def chance_rank1(faces: Faces) -> float:

@@ -77,7 +77,8 @@ class Outputs:
         json: File for the numbers; default beside the source: BENCHMARK.json of a checkpoint, FILE.BENCHMARK.json of an
             .onnx or a Faces file, FIRST-SECOND.BENCHMARK.json of a comparison.
         report: File for the page; default as for the numbers, with .html.
-        figures: Folder for every curve as SVG and PDF, fit for a paper.
+        figures: Folder for every curve as SVG and PDF, fit for a paper; of an evaluation also the histogram of the
+            recognizability index, the map of embeddings and, with --data, faces and attention maps.
         tables: Folder for the figures as LaTeX and Markdown tables.
     """
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from vlrface.evaluate import Comparison
 from vlrface.experiment.options import Outputs
-from vlrface.report import write_figures, write_tables
+from vlrface.report import Illustrations, write_figures, write_tables
 from vlrface.types import Report, VlrfaceError
 
 
@@ -49,11 +49,12 @@ def result_files(folder: Path, stem: str, outputs: Outputs) -> tuple[Path, Path 
     return json, page
 
 
-def write_papers(report: Report | Comparison, outputs: Outputs) -> None:
+def write_papers(report: Report | Comparison, outputs: Outputs, shown: Illustrations | None = None) -> None:
     """Figures and tables for a paper, where they were asked for."""
-    for what, folder, write in (
-        ("figures", outputs.figures, write_figures),
-        ("tables", outputs.tables, write_tables),
-    ):
-        if folder is not None:
-            print(f"{what:<8} {len(write(report, folder))} files in {folder}")
+    if outputs.figures is not None:
+        files = write_figures(report, outputs.figures, shown)
+        print(f"figures  {len(files)} files in {outputs.figures}")
+        if shown is not None and shown.pictures is not None and len(shown.pictures.crops):
+            print("         some show faces of the data set: mind its terms before you publish them")
+    if outputs.tables is not None:
+        print(f"tables   {len(write_tables(report, outputs.tables))} files in {outputs.tables}")

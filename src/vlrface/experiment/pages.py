@@ -11,7 +11,7 @@ from numpy import ndarray
 
 from vlrface.data.manifest import Benchmark
 from vlrface.quality.measure import picture_rows
-from vlrface.report import Attention, EmbeddingMap, Pictures, write_report
+from vlrface.report import Attention, EmbeddingMap, Illustrations, Pictures, write_report
 from vlrface.types import UNRECOGNIZABLE_ROLE, Curve, Faces, Report
 
 if TYPE_CHECKING:
@@ -60,29 +60,36 @@ class _Crops(Sequence[UInt8[ndarray, "_ _ 3"]]):
         return self.open_crop(*self.names[index])
 
 
-def write_pages(
-    report: Report,
-    faces: Faces,
-    html: Path | None,
-    json: Path,
-    *,
-    trained: "Trained | None",
-    open_crop: OpenCrop | None,
-) -> None:
-    """The page and its JSON, with all pictures that the inputs allow."""
+def illustrations(faces: Faces, *, trained: "Trained | None", open_crop: OpenCrop | None) -> Illustrations:
+    """What the inputs allow to show: histogram and map of all faces; crops and attention where they are at hand."""
     shown = shown_faces(faces)
     shown = shown.rows(shown.encoded)
-    pictures = embedding_map = attention = None
-    if len(shown) and np.isfinite(shown.recognizability).all():
-        pictures = _pictures(faces, shown, open_crop)
-        destroyed = faces.role(UNRECOGNIZABLE_ROLE).embeddings
-        center = _center(destroyed) if len(destroyed) else None
-        embedding_map = EmbeddingMap(shown.embeddings, shown.recognizability, destroyed, center)
-        if trained is not None and trained.recognizer.attention is not None and open_crop is not None:
-            attention = _attention(trained, shown, open_crop)
-    training = _training_curves(trained) if trained is not None else None
+    if not len(shown) or not np.isfinite(shown.recognizability).all():
+        return Illustrations()
+    destroyed = faces.role(UNRECOGNIZABLE_ROLE).embeddings
+    center = _center(destroyed) if len(destroyed) else None
+    attention = None
+    if trained is not None and trained.recognizer.attention is not None and open_crop is not None:
+        attention = _attention(trained, shown, open_crop)
+    return Illustrations(
+        _pictures(faces, shown, open_crop),
+        EmbeddingMap(shown.embeddings, shown.recognizability, destroyed, center),
+        attention,
+    )
+
+
+def write_pages(
+    report: Report, html: Path | None, json: Path, shown: Illustrations, *, trained: "Trained | None"
+) -> None:
+    """The page and its JSON, with all that is at hand to be shown."""
     write_report(
-        report, html, json, pictures=pictures, embedding_map=embedding_map, attention=attention, training=training
+        report,
+        html,
+        json,
+        pictures=shown.pictures,
+        embedding_map=shown.embedding_map,
+        attention=shown.attention,
+        training=_training_curves(trained) if trained is not None else None,
     )
 
 

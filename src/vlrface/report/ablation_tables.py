@@ -10,7 +10,7 @@ from vlrface.evaluate.ablation import AblationTable, Column
 from vlrface.evaluate.ablation import Cell as Found
 from vlrface.report.names import meaning
 from vlrface.report.notes import counts_text
-from vlrface.report.tables import Cell, Table, as_latex, as_markdown, safe_name
+from vlrface.report.tables import Cell, Table, as_latex, as_markdown, markdown_text, safe_name
 from vlrface.report.verdicts import apart
 from vlrface.report.wording import Unit, duration, interval_text, value_text
 
@@ -72,7 +72,7 @@ def ablation_markdown(table: AblationTable) -> str:
     """All tables as Markdown; the notes stand once, at the end."""
     tables = ablation_tables(table)
     parts = [as_markdown(replace(each, notes=())) for each in tables]
-    notes = "\n".join(f"- {note}" for note in ablation_notes(table))
+    notes = "\n".join(f"- {markdown_text(note)}" for note in ablation_notes(table))
     return "\n".join([*(parts or ["Nothing is measured yet.\n"]), notes]) + "\n"
 
 

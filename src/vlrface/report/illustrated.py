@@ -63,6 +63,9 @@ def _histogram_plate(pictures: Pictures, found: Histogram, facts: Sequence[str])
         axes = figure.add_axes((0.0, ground + _AXIS_INCHES / total, 1.0, bars / total))
         paint_histogram(axes, found, _PALETTE)
         axes.tick_params(colors=MUTED)
+        axes.tick_params(axis="y", length=0.0)
+        axes.spines["left"].set_visible(False)
+        figure.text(1.0, 1.0 - 0.13 / total, "faces", ha="right", va="baseline", fontsize=7.0, color=MUTED)
         connect(figure, found.edges, ground, ground - _AREAS_INCHES / total, _PALETTE)
         for k, each in enumerate(columns):
             box = ((k + 0.04) / len(columns), _FOOT_INCHES / total, 0.92 / len(columns), faces / total)
@@ -99,7 +102,7 @@ def _column(
     axes.set_axis_off()
     # One column is 1 wide: five hundredths between and around faces of nine tenths.
     height = 0.95 * rows + 0.05
-    axes.add_patch(Rectangle((0.0, 0.0), 1.0, height, facecolor=tone, alpha=0.3, linewidth=0.0))
+    axes.add_patch(Rectangle((0.0, 0.0), 1.0, height, facecolor=tone, alpha=0.3, linewidth=0.0, zorder=-1.0))
     for row, face in enumerate(faces):
         top = height - 0.05 - 0.95 * row
         _picture(axes, _square(face, THUMBNAIL), (0.05, 0.95, top - 0.9, top))
@@ -137,11 +140,10 @@ def _map_plate(flat: FlatMap, facts: Sequence[str]) -> Plate:
 def _keys(flat: FlatMap) -> list[Line2D]:
     inks = zip(TONES, _PALETTE.ramp, strict=True)
     keys = [Line2D([], [], linestyle="", marker="o", markersize=4, color=ink, label=name) for name, ink in inks]
-    black = {"linestyle": "", "color": _PALETTE.text}
     if len(flat.unrecognizable):
-        keys.append(Line2D([], [], marker="x", markersize=3.5, label=UNRECOGNIZABLE, **black))
+        keys.append(Line2D([], [], marker="x", markersize=3.5, linestyle="", color=_PALETTE.text, label=UNRECOGNIZABLE))
     if flat.center is not None:
-        keys.append(Line2D([], [], marker="*", markersize=7, label=CENTER, **black))
+        keys.append(Line2D([], [], marker="*", markersize=7, linestyle="", color=_PALETTE.text, label=CENTER))
     return keys
 
 
@@ -169,8 +171,8 @@ def _attention_plate(attention: Attention, facts: Sequence[str]) -> Plate:
         _scale(figure, scale, total)
 
     caption = (
-        "Each face, and below it in grey under the attention of the network: yellow counts most, violet least. One scale "
-        "serves all of them, from the lowest to the highest attention shown."
+        "Each face, and below it in grey under the attention of the network: yellow counts most, violet least. One "
+        "scale serves all of them, from the lowest to the highest attention shown."
     )
     return Plate("attention", sentences(["Attention over the faces.", caption, *facts]), total, paint, wide=True)
 

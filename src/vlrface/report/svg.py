@@ -50,7 +50,7 @@ class Palette:
     words: Callable[[str], str] = str
 
 
-PAGE: Final = Palette(Ink.TEXT, Ink.MUTED, Ink.SURFACE, Ink.RAMP, 11)
+PAGE: Final = Palette(Ink.TEXT, Ink.MUTED, Ink.SURFACE, Ink.RAMP, 11.0)
 
 _CSS: Final[dict[str, str]] = {
     Ink.TEXT: "currentColor",

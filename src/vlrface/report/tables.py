@@ -256,28 +256,30 @@ def _minus(interval: str) -> str:
 def as_markdown(table: Table) -> str:
     """A pipe table under a bold title, then the notes."""
     lines = [
-        f"**{_markdown(table.title)}**",
+        f"**{markdown_text(table.title)}**",
         "",
-        _pipe([_markdown(head) for head in table.heads]),
+        _pipe([markdown_text(head) for head in table.heads]),
         "|" + "|".join(["---", *["---:"] * (len(table.heads) - 2), "---" if table.words else "---:"]) + "|",
     ]
     for label, cells in table.rows:
         if cells:
-            lines.append(_pipe([_markdown(label), *map(_markdown_cell, cells)]))
+            lines.append(_pipe([markdown_text(label), *map(_markdown_cell, cells)]))
         else:
-            lines.append(_pipe([f"*{_markdown(label)}*", *[""] * (len(table.heads) - 1)]))
-    return "\n".join([*lines, "", *(f"{_markdown(note)}  " for note in table.notes)]).rstrip() + "\n"
+            lines.append(_pipe([f"*{markdown_text(label)}*", *[""] * (len(table.heads) - 1)]))
+    return "\n".join([*lines, "", *(f"{markdown_text(note)}  " for note in table.notes)]).rstrip() + "\n"
 
 
 def _markdown_cell(cell: Cell) -> str:
-    return f"{_markdown(cell.value)} [{_markdown(cell.interval)}]" if cell.interval else _markdown(cell.value)
+    return (
+        f"{markdown_text(cell.value)} [{markdown_text(cell.interval)}]" if cell.interval else markdown_text(cell.value)
+    )
 
 
 def _pipe(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
-def _markdown(text: str) -> str:
+def markdown_text(text: str) -> str:
     """Text that Markdown shows as it reads, on one line."""
     line = " ".join(re.sub(r"[\x00-\x08\x0e-\x1f\x7f-\x9f]", "", text).split(" "))
     line = re.sub(r"\s*[\r\n\t\v\f\u2028\u2029]\s*", " ", line)
