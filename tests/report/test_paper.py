@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from vlrface.report import write_figures
-from vlrface.report.paper import COLUMN_INCHES, plates, rendered
+from vlrface.report.paper import plates
+from vlrface.report.plate import COLUMN_INCHES, rendered
 from vlrface.types import Curve, Report
 
 from . import evaluated, made

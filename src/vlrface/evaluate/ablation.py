@@ -134,10 +134,10 @@ def tabulate(
     """Means over seeds and paired differences to a baseline.
 
     Intervals are 95 % percentiles of resamples. A resample draws people, the same in all trainings, and trainings of
-    each variant, stretched as in `compare`. For a difference of two variants with the same seeds, it draws the same
-    seeds of both: two trainings of one seed see their data in one order and start from the same prototypes, so that
-    what a seed does to both cancels. Otherwise seeds are drawn apart, as `compare` does by default. A variant with one
-    training has people only in its interval.
+    each variant, stretched as in `compare`. For a difference of two variants with the same five seeds or more, it draws
+    the same seeds of both: two trainings of one seed see their data in one order and start from the same prototypes, so
+    that what a seed does to both cancels. Otherwise seeds are drawn apart, as `compare` does by default: of two to four
+    pairs the spread is known too badly (see `compare`). A variant with one training has people only in its interval.
 
     Args:
         name: of the ablation.
@@ -214,7 +214,7 @@ def _cell(figures: Mapping[int, Sampled], against: Mapping[int, Sampled] | None,
     if against is None:
         return Cell(values, mean.estimate(), deviation)
     others = list(against.values())
-    paired = figures.keys() == against.keys() and len(runs) > 1
+    paired = figures.keys() == against.keys() and len(runs) >= _FEW_SEEDS
     other = over_runs(others, run_picks(len(others), resamples, seed, 0 if paired else 1))
     found = difference_of(mean, other)
     return Cell(values, mean.estimate(), deviation, found.difference, found.chance, paired)
@@ -231,8 +231,8 @@ def _notes(found: Iterable[Cell], baseline: str) -> list[str]:
     compared = [cell for cell in cells if cell.difference is not None]
     if any(cell.paired for cell in compared):
         notes.append(
-            f"Where a variant has the same seeds as {baseline}, a resample draws the same seeds of both (one seed "
-            "means the same order of data and the same first prototypes)"
+            f"Where a variant has the same {_FEW_SEEDS} seeds or more as {baseline}, a resample draws the same seeds "
+            "of both (one seed means the same order of data and the same first prototypes)"
             + ("; elsewhere seeds are drawn apart." if any(not cell.paired for cell in compared) else ".")
         )
     elif compared:

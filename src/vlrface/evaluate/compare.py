@@ -62,8 +62,9 @@ def compare(
         names: what the models are called.
         pair_runs: draw the same places on both sides: run k of the one belongs to run k of the other, because both were
             trained with one seed, so with the same order of data and the same initial prototypes. What a seed does to
-            both cancels then, as what a person does; where it does nothing to both, nothing is lost but a little
-            certainty of the spread.
+            both cancels then, as what a person does; but the spread is known less well. If only seeds vary, an interval
+            holds the true difference in 60 % of comparisons of two pairs, 80 % of three, 87 % of five, 90 % of eight,
+            whatever two runs of a seed have in common; if people add as much, in 92 % and more.
         context: JSON values for the result: data, files.
 
     Returns:

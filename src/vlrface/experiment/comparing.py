@@ -61,9 +61,9 @@ def _check_seeds(first: Sequence[Faces], second: Sequence[Faces]) -> None:
     seeds = [[faces.meta.get("seed") for faces in side] for side in (first, second)]
     apart = [pair for pair in zip(*seeds, strict=False) if None not in pair and pair[0] != pair[1]]
     if apart:
+        one, other = (", ".join(map(str, side)) for side in seeds)
         raise VlrfaceError(
-            f"--pair-seeds: the runs have seeds {', '.join(map(str, seeds[0]))} and {', '.join(map(str, seeds[1]))}; give "
-            "both models' runs in the order of the same seeds"
+            f"--pair-seeds: the runs have seeds {one} and {other}; give both sides in the order of the same seeds"
         )
 
 

@@ -137,7 +137,10 @@ def _report(trained: Trained, faces: Faces, severity: Float[ndarray, " n"]) -> R
         "spearman_recognizability_severity": spearman(
             faces.recognizability[: len(severity)].astype(np.float64), severity
         ),
-        "faces": "built-in procedural faces of identities never trained on",
+        "faces": {
+            **{key: value for key, value in faces.meta.items() if key not in ("config", "training_seconds")},
+            "crops": "built-in procedural faces of identities never trained on",
+        },
     }
     return replace(
         evaluate(faces, TinyFace(), seed=seed, context=context),

@@ -1,10 +1,10 @@
-"""The flat map of embeddings: principal components, coloured by recognizability."""
+"""The flat map of embeddings, coloured by recognizability."""
 
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import PathPatch
@@ -19,22 +19,29 @@ MAX_UNRECOGNIZABLE: Final = 500
 TONES: Final = ("hardest fifth", "hard", "middle", "easy", "easiest fifth")
 UNRECOGNIZABLE: Final = "unrecognizable identities"
 CENTER: Final = "their centre"
-CAPTION: Final = (
-    "Each point is the embedding of a face, on the two directions in which all of them differ most; near points look "
-    "alike to the network. Where it knows what it cannot recognise, the hardest faces lie near the unrecognizable ones."
-)
+_CAPTIONS: Final = {
+    True: (
+        "Each point is the embedding of a face. From left to right: its distance from the centre of the unrecognizable "
+        "identities; upwards: the direction in which faces differ most beside that. Where the network knows what it "
+        "cannot recognise, the hardest faces lie far left, the easiest far right."
+    ),
+    False: (
+        "Each point is the embedding of a face, on the two directions in which all of them differ most; near points "
+        "look alike to the network."
+    ),
+}
 
 
 @dataclass(frozen=True, eq=False)
 class FlatMap:
-    """Embeddings on their first two principal components.
+    """Embeddings on two directions.
 
     Attributes:
         faces: positions of the faces that are drawn.
         tone: of each face, its fifth by recognizability, 0 the hardest.
         unrecognizable: positions of the unrecognizable identities.
         center: position of their centre, or None.
-        shares: of the variance that each axis holds.
+        shares: of the variance that each direction holds.
         notes: what is left out.
     """
 
@@ -45,12 +52,28 @@ class FlatMap:
     shares: tuple[float, float]
     notes: tuple[str, ...]
 
+    @property
+    def axes(self) -> tuple[str, str]:
+        """Names of the two directions, with their shares of the variance."""
+        of = [f"({100 * share:.1f}\u202f%)" for share in self.shares]
+        if self.center is None:
+            return f"first principal component {of[0]}", f"second principal component {of[1]}"
+        return f"distance from the centre, 1 − cosine {of[0]}", f"first component beside it {of[1]}"
+
+    @property
+    def caption(self) -> str:
+        """What the map shows and how to read it."""
+        return f"{_CAPTIONS[self.center is not None]} In brackets: the share of the variance."
+
 
 def flat_map(given: EmbeddingMap) -> FlatMap | None:
-    """Lay embeddings flat.
+    """Lay embeddings flat, each normalised before.
 
-    The components are those of the points that are drawn, unrecognizable identities included, after normalising each
-    embedding. Each axis is turned so that the unrecognizable identities (or else the hard faces) lie to its low end.
+    With a centre of the unrecognizable identities, the horizontal position is the distance d_UI = 1 - cosine from it,
+    and the vertical one the first principal component of what is orthogonal to it. (The two first principal components
+    of all need not show that distance at all: people differ in more ways than in how recognizable they are.) Without,
+    both are principal components. Components are those of the points that are drawn, unrecognizable identities
+    included, turned so that these (or else the hard faces) lie to the low end.
 
     Returns:
         The map, or None with fewer than three faces or fewer than two dimensions.
@@ -88,11 +111,11 @@ def paint_map(axes: Axes, flat: FlatMap, palette: Palette, *, dot: float) -> Non
                   markeredgewidth=0.3 * dot, linestyle="")  # fmt: skip
     axes.autoscale_view()
     axes.set_aspect("equal", adjustable="datalim")
-    axes.set_xlabel(palette.words(f"first principal component ({100 * flat.shares[0]:.1f}\u202f% of the variance)"))
+    axes.set_xlabel(palette.words(flat.axes[0]))
 
 
 def embedding_figure(given: EmbeddingMap, *, ident: str) -> Drawing | None:
-    """Map of the embeddings on their first two principal components, coloured by recognizability; see `flat_map`."""
+    """Map of the embeddings, coloured by recognizability, for a page; see `flat_map`."""
     flat = flat_map(given)
     if flat is None:
         return None
@@ -101,16 +124,16 @@ def embedding_figure(given: EmbeddingMap, *, ident: str) -> Drawing | None:
         figure.set_layout_engine("constrained", w_pad=0.06, h_pad=0.04)
         axes = figure.add_subplot()
         paint_map(axes, flat, PAGE, dot=3.4)
-        axes.set_title(f"second principal component ({100 * flat.shares[1]:.1f}\u202f%)", loc="left", fontsize=10,
-                       color=Ink.TEXT, pad=7)  # fmt: skip
+        axes.set_title(flat.axes[1], loc="left", fontsize=10, color=Ink.TEXT, pad=7)
 
     legend = [LegendEntry(name, css(ink), "dot") for name, ink in zip(TONES, Ink.RAMP, strict=True)]
     lost = len(flat.unrecognizable)
     legend += [LegendEntry(UNRECOGNIZABLE, "currentColor", "cross")] if lost else []
     legend += [LegendEntry(CENTER, "currentColor", "star")] if flat.center is not None else []
-    label = f"Map of {len(flat.faces):,} face embeddings and {lost:,} unrecognizable ones on two principal components"
+    over = " and ".join(flat.axes)
+    label = f"Map of {len(flat.faces):,} face embeddings and {lost:,} unrecognizable ones: {over}"
     svg = draw(paint, ident=ident, label=label, width=360, height=330)
-    return Drawing(svg, tuple(legend), flat.notes)
+    return Drawing(svg, tuple(legend), (flat.caption, *flat.notes))
 
 
 def _project(
@@ -121,18 +144,31 @@ def _project(
 ) -> tuple[Float[ndarray, "n 2"], Float[ndarray, "m 2"], Float[ndarray, " 2"] | None, tuple[float, float]]:
     points = np.concatenate([embeddings, others]).astype(np.float64)
     points = points / np.maximum(np.linalg.norm(points, axis=1, keepdims=True), 1e-12)
-    mean = points.mean(axis=0)
-    _, singular, axes = np.linalg.svd(points - mean, full_matrices=False)
-    plane = axes[:2]
-    flat = (points - mean) @ plane.T
+    total = max(float(points.var(axis=0).sum()), 1e-12)
     n = len(embeddings)
-    hard = flat[n:] if len(others) else flat[:n][index <= np.median(index)]
-    turn = np.where(hard.mean(axis=0) > flat[:n].mean(axis=0), -1.0, 1.0)
-    total = max(float((singular**2).sum()), 1e-12)
-    shares = (float(singular[0] ** 2) / total, float(singular[1] ** 2) / total)
-    unit = None if center is None else center / max(float(np.linalg.norm(center)), 1e-12)
-    middle = None if unit is None else turn * ((unit - mean) @ plane.T)
-    return turn * flat[:n], turn * flat[n:], middle, shares
+    hard = np.arange(len(points)) >= n if len(others) else index <= np.median(index)
+    if center is None or np.linalg.norm(center) < 1e-12:
+        flat, _ = _components(points, 2, hard)
+        middle = None
+    else:
+        unit = center.astype(np.float64) / np.linalg.norm(center)
+        cosine = points @ unit
+        beside, mean = _components(points - cosine[:, None] * unit, 1, hard)
+        flat = np.column_stack([1.0 - cosine, beside])
+        middle = np.array([0.0, mean])
+    shares = (float(flat[:, 0].var()) / total, float(flat[:, 1].var()) / total)
+    return flat[:n], flat[n:], middle, shares
+
+
+def _components(
+    points: Float[ndarray, "n d"], count: int, low: Bool[ndarray, " n"]
+) -> tuple[Float[ndarray, "n k"], float]:
+    """Positions on principal components, `low` ones to the low end, and where the origin lies on the first."""
+    mean = points.mean(axis=0)
+    _, _, axes = np.linalg.svd(points - mean, full_matrices=False)
+    flat = (points - mean) @ axes[:count].T
+    turn = np.where(flat[low].mean(axis=0) > flat.mean(axis=0), -1.0, 1.0)
+    return turn * flat, float(-turn[0] * (mean @ axes[0]))
 
 
 def _dots(axes: Axes, points: Float[ndarray, "k 2"], ink: str, width: float) -> None:

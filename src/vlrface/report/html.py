@@ -35,7 +35,7 @@ def write_report(
         html: where the page goes, or None.
         json: where `Report.to_json` goes, or None.
         pictures: faces for the histogram of the recognizability index.
-        embedding_map: embeddings for the map of principal components.
+        embedding_map: embeddings for their map.
         attention: faces with attention maps.
         training: scalars of a run over its steps, as `vlrface.train.journal.training_curves` reads them. Curves of the
             report under "training/..." are shown with them.

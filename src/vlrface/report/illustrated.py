@@ -16,7 +16,7 @@ from vlrface.images.resize import resize
 from vlrface.report import wording
 from vlrface.report.crops import FACES_PER_BIN, THUMBNAIL, bins, spaced, tinted
 from vlrface.report.distributions import Histogram, connect, histogram, histogram_caption, paint_histogram
-from vlrface.report.flat_map import CAPTION, CENTER, TONES, UNRECOGNIZABLE, FlatMap, flat_map, paint_map
+from vlrface.report.flat_map import CENTER, TONES, UNRECOGNIZABLE, FlatMap, flat_map, paint_map
 from vlrface.report.inputs import Attention, Illustrations, Pictures
 from vlrface.report.plate import COLUMN_INCHES, MUTED, PAGE_INCHES, Plate, plain, sentences
 from vlrface.report.svg import Palette
@@ -129,11 +129,11 @@ def _map_plate(flat: FlatMap, facts: Sequence[str]) -> Plate:
         figure.set_layout_engine("constrained", w_pad=0.02, h_pad=0.02)
         axes = figure.add_subplot()
         paint_map(axes, flat, _PALETTE, dot=2.6)
-        axes.set_ylabel(plain(f"second principal component ({100 * flat.shares[1]:.1f} %)"))
+        axes.set_ylabel(plain(flat.axes[1]))
         figure.legend(handles=_keys(flat), loc="outside lower center", ncols=2, columnspacing=1.2, labelspacing=0.25,
                       handlelength=1.2, borderaxespad=0.1)  # fmt: skip
 
-    caption = sentences(["Embeddings of the faces.", CAPTION, *flat.notes, *facts])
+    caption = sentences(["Embeddings of the faces.", flat.caption, *flat.notes, *facts])
     return Plate("embedding_map", caption, COLUMN_INCHES + 0.55, paint)
 
 

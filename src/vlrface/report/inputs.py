@@ -52,7 +52,7 @@ class Pictures:
 
 @dataclass(frozen=True, eq=False)
 class EmbeddingMap:
-    """Embeddings for a flat map: principal components of the normalised embeddings.
+    """Embeddings for a flat map; see `vlrface.report.flat_map`.
 
     Attributes:
         embeddings: (n, d), normalised or not; a row with NaN is left out.

@@ -11,7 +11,7 @@ from vlrface.report import crops, wording
 from vlrface.report.bands import band_tables
 from vlrface.report.conditions import measure_name, split_name
 from vlrface.report.distributions import histogram_caption, recognizability_histogram
-from vlrface.report.flat_map import CAPTION, embedding_figure
+from vlrface.report.flat_map import embedding_figure
 from vlrface.report.grids import grids
 from vlrface.report.headline import leading, summary
 from vlrface.report.inputs import Attention, EmbeddingMap, Pictures
@@ -172,7 +172,7 @@ def _map(given: EmbeddingMap, idents: Iterator[str]) -> Panel | None:
     drawing = embedding_figure(given, ident=next(idents))
     if drawing is None:
         return None
-    return Panel("", _with_notes(CAPTION, drawing), drawing)
+    return Panel("", _with_notes("", drawing), drawing)
 
 
 def _sections(report: Report, training: Mapping[str, Curve], idents: Iterator[str]) -> list[Section]:

@@ -17,28 +17,37 @@ _CONVERGED: Final = 1e-8
 
 @dataclass(frozen=True)
 class Score:
-    """`1 / (1 + exp(-(bias + Σ weight·(value - middle)/spread)))`.
+    """`min(1, σ(bias + Σ weight·(value - middle)/spread) / reached)`, σ the logistic function.
 
     Attributes:
         bias: of the whole.
         terms: by the name of the evidence: weight, middle, spread.
+        reached: share of the unrecognizable faces that the clusters reached, as estimated; in (0, 1].
     """
 
     bias: float
     terms: Mapping[str, tuple[float, float, float]]
+    reached: float
 
     def __call__(self, evidence: Mapping[str, Float[ndarray, " n"]]) -> Float[ndarray, " n"]:
         """Scores of faces from their evidence; NaN where any of it is NaN."""
+        return np.minimum(self.chance(evidence) / self.reached, 1.0)
+
+    def chance(self, evidence: Mapping[str, Float[ndarray, " n"]]) -> Float[ndarray, " n"]:
+        """Chance that clustering put such a face into the chosen clusters."""
         total = np.full(len(next(iter(evidence.values()))), self.bias)
         for name, (weight, middle, spread) in self.terms.items():
             total = total + weight * (evidence[name] - middle) / spread
-        return 1.0 / (1.0 + np.exp(-np.clip(total, -50.0, 50.0)))
+        return _logistic(total)
 
 
 def fitted_score(evidence: Mapping[str, Float[ndarray, " n"]], inside: Bool[ndarray, " n"]) -> Score:
     """Fit the discriminant by penalised maximum likelihood (ridge 1 on standardised weights; Newton steps).
 
-    The ridge keeps weights finite where the clusters can be told apart without error.
+    The ridge keeps weights finite where the clusters can be told apart without error. Clusters hold some of the
+    unrecognizable faces, not all, so that those left out count as others in the fit. If who is left out does not
+    depend on the evidence, the chance of being inside is the chance of being unrecognizable times the share that the
+    clusters reach, and that share is the mean chance of those inside (Elkan and Noto, KDD 2008).
 
     Args:
         evidence: what is known of each face, by name; finite.
@@ -59,13 +68,18 @@ def fitted_score(evidence: Mapping[str, Float[ndarray, " n"]], inside: Bool[ndar
     penalty = np.diag([0.0] + [_RIDGE] * len(columns))
     weights = np.zeros(design.shape[1])
     for _ in range(_STEPS):
-        chance = 1.0 / (1.0 + np.exp(-np.clip(design @ weights, -50.0, 50.0)))
+        chance = _logistic(design @ weights)
         gradient = design.T @ (inside - chance) - penalty @ weights
         curvature = (design * (chance * (1 - chance))[:, None]).T @ design + penalty
-        curvature[0, 0] += _CONVERGED  # no face is doubtful any more: only the bias is without a penalty
+        curvature[0, 0] += _CONVERGED  # where no face is doubtful any more, only the bias has no curvature left
         step = np.linalg.solve(curvature, gradient)
         weights += step
         if np.abs(step).max() < _CONVERGED:
             break
     terms = {name: (float(w), middles[name], spreads[name]) for name, w in zip(evidence, weights[1:], strict=True)}
-    return Score(float(weights[0]), terms)
+    reached = float(_logistic(design[inside] @ weights).mean())
+    return Score(float(weights[0]), terms, reached)
+
+
+def _logistic(values: ndarray) -> ndarray:
+    return 1.0 / (1.0 + np.exp(-np.clip(values, -50.0, 50.0)))
