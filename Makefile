@@ -1,7 +1,7 @@
 # Everything runs in .venv, which is made when missing. `make demo` and `make test` are the two commands to know.
 PYTHON ?= python3
 BIN := .venv/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+PIP := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 # The tests are many small ones: two processes with one thread each finish sooner than one with two.
 TEST_PROCESSES ?= 2
 

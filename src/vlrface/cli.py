@@ -1,5 +1,6 @@
 """The command `vlrface`: names to functions. Heavy packages are imported inside each, so that --help is quick."""
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -383,6 +384,9 @@ def main() -> None:
             prog="vlrface",
             description="Recognise very-low-resolution faces (16 to 32 pixels), and know which ones can be recognised.",
         )
+    except BrokenPipeError:  # whoever read our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except Exception as error:
         sys.exit(_explain(error))
     except KeyboardInterrupt:

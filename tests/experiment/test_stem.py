@@ -61,13 +61,13 @@ def test_what_another_process_wrote_meanwhile_stays(recognizer, images, tmp_path
     assert last.computed == 0
 
 
-@pytest.mark.parametrize("damage", ["maps", "digests"])
-def test_damaged_files_are_made_again(recognizer, images, tmp_path, damage):
+@pytest.mark.parametrize("size", [0, 40, 5000])
+def test_a_damaged_file_is_made_again(recognizer, images, tmp_path, size):
     stem = RememberedStem(recognizer, tmp_path / "maps.npy")
     stem.embed_crops(images)
     stem.save()
-    path = tmp_path / ("maps.npy" if damage == "maps" else "maps.digests.npy")
-    path.write_bytes(path.read_bytes()[:40])
+    path = tmp_path / "maps.npy"
+    path.write_bytes(path.read_bytes()[:size])
     again = RememberedStem(recognizer, tmp_path / "maps.npy")
     again.embed_crops(images)
     assert again.computed == len(images)
@@ -78,7 +78,7 @@ def test_only_models_with_a_frozen_stem_are_changed(recognizer, images, tmp_path
     with remembering(Model(recognizer, {}, trained), "set", tmp_path) as model:
         assert isinstance(model.encoder, RememberedStem)
         model.encoder.embed_crops(images)
-    assert len(list(tmp_path.glob("maps-*.npy"))) == 2
+    assert len(list(tmp_path.glob("maps-*.npy"))) == 1
     plain = build_recognizer(load_recipe(data / "recipe.py").model, None)
     foreign = Model(plain, {}, dataclasses.replace(trained, recognizer=plain))
     with remembering(foreign, "set", tmp_path) as model:

@@ -18,7 +18,7 @@ def test_exact_neighbours_are_those_of_a_loop():
     unit = units(50)
     rows, cosines = neighbours(unit, 7)
     for i in range(len(unit)):
-        ranked = sorted(((-float(unit[i] @ unit[j]), j) for j in range(len(unit)) if j != i))[:7]
+        ranked = sorted((-float(unit[i] @ unit[j]), j) for j in range(len(unit)) if j != i)[:7]
         assert rows[i].tolist() == [j for _, j in ranked]
         assert cosines[i] == pytest.approx([-c for c, _ in ranked], abs=1e-6)
 

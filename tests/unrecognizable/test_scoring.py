@@ -22,7 +22,8 @@ def test_weights_are_those_of_scikit_learn():
     design = np.stack([(v - v.mean()) / v.std() for v in evidence.values()], axis=1)
     other = linear.LogisticRegression(C=1.0, tol=1e-10, max_iter=1000).fit(design, inside)
     assert [term[0] for term in score.terms.values()] == pytest.approx(other.coef_[0].tolist(), abs=1e-4)
-    assert score(evidence) == pytest.approx(other.predict_proba(design)[:, 1], abs=1e-4)
+    assert score.chance(evidence) == pytest.approx(other.predict_proba(design)[:, 1], abs=1e-4)
+    assert score.reached == pytest.approx(other.predict_proba(design)[inside, 1].mean(), abs=1e-4)
 
 
 @given(st.integers(0, 50), st.floats(0.0, 40.0))
@@ -40,7 +41,7 @@ def test_scores_are_shares_and_rise_with_the_evidence(seed, gap):
 def test_evidence_without_spread_says_nothing():
     inside = np.arange(20) < 5
     score = fitted_score({"affinity": np.full(20, 0.3)}, inside)
-    assert score({"affinity": np.full(20, 0.3)}) == pytest.approx(np.full(20, 0.25), abs=1e-6)
+    assert score.chance({"affinity": np.full(20, 0.3)}) == pytest.approx(np.full(20, 0.25), abs=1e-6)
 
 
 def test_what_is_not_known_has_no_score():
@@ -52,3 +53,12 @@ def test_what_is_not_known_has_no_score():
 def test_one_kind_of_faces_is_refused(inside):
     with pytest.raises(VlrfaceError, match="nothing to tell them from"):
         fitted_score({"affinity": np.arange(9.0)}, inside)
+
+
+def test_members_that_the_clusters_left_out_are_found_all_the_same():
+    """Elkan and Noto: labels of a random third of the positives give the scores that all labels give."""
+    evidence, truth = faces(4000, gap=6.0)
+    some = truth & (np.random.default_rng(1).random(len(truth)) < 1 / 3)
+    score = fitted_score(evidence, some)
+    assert score.reached == pytest.approx(1 / 3, abs=0.03)
+    assert ((score(evidence) >= 0.5) == truth).mean() > 0.99

@@ -140,7 +140,7 @@ def _fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:
         elif wire in (1, 5):
             length = 8 if wire == 1 else 4
         else:
-            raise ValueError(f"wire type {wire} at byte {at}")
+            raise ValueError(f"its bytes make no sense from {at} on")
         if length > len(message) - at:
             raise ValueError(f"a field of {length} bytes where {len(message) - at} are left")
         if wire == 2:

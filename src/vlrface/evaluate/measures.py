@@ -29,6 +29,9 @@ from vlrface.metrics.resampled import PairResamples, resample_pairs
 from vlrface.quality.embeddings import norms
 from vlrface.types import DISTRACTOR_IDENTITY, Curve, Faces, VlrfaceError
 
+WITHOUT_MEASURE: Final = "faces_without@measure="
+"""Counts begin so that say how many faces have no value of a measure; its name follows."""
+
 RECOGNIZABILITY: Final = "recognizability"
 
 
@@ -90,7 +93,7 @@ class RejectionByMeasure(BenchmarkProtocol):
         if not own:
             raise VlrfaceError(f"none of the measures {', '.join(qualities)} has a value for a face of a pair")
         encoded = faces.encoded[paired.rows]
-        found.counts |= {f"faces_without@measure={m}": int(np.isnan(q[encoded]).sum()) for m, q in own.items()}
+        found.counts |= {f"{WITHOUT_MEASURE}{m}": int(np.isnan(q[encoded]).sum()) for m, q in own.items()}
         drawn = resample_pairs(paired.pairs, fars=self.fmrs, resamples=found.resamples, seed=found.seed)
         usable = [fmr for fmr in self.fmrs if self._is_usable(found, fmr, len(paired.pairs.impostor))]
         for fmr in usable:

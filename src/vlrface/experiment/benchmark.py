@@ -15,6 +15,7 @@ import numpy as np
 from vlrface import __version__
 from vlrface.data.manifest import Benchmark
 from vlrface.evaluate import evaluate
+from vlrface.evaluate.measures import WITHOUT_MEASURE
 from vlrface.experiment.environment import environment
 from vlrface.experiment.layouts import read_layout
 from vlrface.experiment.measures import add_measures
@@ -98,6 +99,9 @@ def evaluate_benchmark(
     shown = illustrations(faces, trained=trained, open_crop=opener)
     write_pages(report, page, json_path, shown, trained=trained)
     summarise(report)
+    for count, lacking in report.counts.items():
+        if count.startswith(WITHOUT_MEASURE) and lacking:
+            print(f"{count.removeprefix(WITHOUT_MEASURE)}: no value for {lacking:,} faces, which are rejected first")
     print(f"numbers  {json_path}" + (f"\nreport   {page}" if page else ""))
     write_papers(report, outputs, shown)
     return report

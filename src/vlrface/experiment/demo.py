@@ -99,7 +99,7 @@ def run_demo(folder: Path, *, figures: Path | None = None, only_report: bool = F
     summarise(report)
     chance, correlation = (report.context[key] for key in ("chance_rank1", "spearman_recognizability_severity"))
     print(f"rank-1 {100 * report.figures['rank1'].value:.1f} % against {100 * chance:.2f} % by chance")
-    print(f"Spearman correlation of predicted recognizability with true severity {correlation:+.2f}")
+    print(f"Spearman correlation of predicted recognizability with true severity {correlation:+.2f} (below 0 is right)")
     if figures is not None:
         written = write_figures(report, figures, shown, start="demo")
         measured = evaluate(faces, RejectionByMeasure(fmrs=(0.01,)), seed=experiment.seed, context=report.context)

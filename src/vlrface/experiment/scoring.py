@@ -45,6 +45,11 @@ def score_paths(
         raise VlrfaceError("give pictures, or folders of pictures")
     if output.suffix not in (".csv", ".parquet", ".html"):
         raise VlrfaceError(f"{output}: give a name that ends in .csv, .parquet or .html")
+    if checkpoint.suffix == ".onnx":
+        raise VlrfaceError(
+            f"{checkpoint}: a score needs the index of recognizability, which a checkpoint of vlrface has and an ONNX "
+            "model has not. What the model is worth, `vlrface evaluate` and `vlrface encode` say"
+        )
     trained = load_trained(checkpoint)
     calibration = trained.calibration
     if calibration is None:

@@ -24,8 +24,8 @@ _DIGEST_BYTES = 16
 def remembering(model: Model, pictures: str, cache: Path) -> Generator[Model]:
     """The model with a memory for what its frozen steps make of pictures; other models are as they were.
 
-    The memory is a pair of files in the cache folder, written on leaving where pictures were new. Remembered maps are
-    rounded to float16, which moves an embedding by less than a thousandth.
+    The memory is a file in the cache folder, written on leaving where pictures were new. Remembered maps are rounded to
+    float16, which moves an embedding by less than a thousandth.
 
     Args:
         model: as `load_model` gives it.
@@ -51,13 +51,12 @@ class RememberedStem:
 
     Args:
         recognizer: with frozen steps, in evaluation mode.
-        path: of the maps (.npy); their digests stand beside it.
+        path: of the memory (.npy), records of a picture's digest and its map.
     """
 
     def __init__(self, recognizer: Recognizer, path: Path) -> None:
         self._recognizer = recognizer
         self._path = path
-        self._digests = path.with_suffix(".digests.npy")
         self._kept, self._rows = self._read()
         self._new: dict[bytes, Float16[ndarray, "h w c"]] = {}
         self.computed = 0
@@ -93,28 +92,27 @@ class RememberedStem:
         return embeddings, indices
 
     def save(self) -> None:
-        """Write what was new to the files, after what stands there."""
-        if not self._new:
-            return
+        """Write what was new to the file, after what stands there."""
         kept, rows = self._read()  # another process may have written meanwhile
         new = {digest: maps for digest, maps in self._new.items() if digest not in rows}
-        maps = np.stack(list(new.values())) if new else np.empty((0, *kept.shape[1:]), np.float16)
-        digests = np.frombuffer(b"".join([*rows, *new]), np.uint8).reshape(-1, _DIGEST_BYTES)
-        # Maps first: digests of another number than maps are not believed.
-        for path, array in (
-            (self._path, np.concatenate([kept, maps]) if len(kept) else maps),
-            (self._digests, digests),
-        ):
-            with written_atomically(path) as temporary, temporary.open("wb") as file:
-                np.save(file, array)
+        if not new:
+            return
+        shape = next(iter(new.values())).shape
+        # Digests and maps in one array: a file holds both of each picture, whoever wrote it last.
+        records = np.empty(len(rows) + len(new), [("digest", np.uint8, _DIGEST_BYTES), ("maps", np.float16, shape)])
+        records["digest"] = np.frombuffer(b"".join([*rows, *new]), np.uint8).reshape(-1, _DIGEST_BYTES)
+        if rows:
+            records["maps"][: len(rows)] = kept
+        records["maps"][len(rows) :] = np.stack(list(new.values()))
+        with written_atomically(self._path) as temporary, temporary.open("wb") as file:
+            np.save(file, records)
 
     def _read(self) -> tuple[ndarray, dict[bytes, int]]:
         try:
-            maps, digests = np.load(self._path, mmap_mode="r").view(ndarray), np.load(self._digests)
-        except (OSError, ValueError, EOFError):
-            return np.empty((0, 1, 1, 1), np.float16), {}
-        if len(maps) != len(digests):
-            return np.empty((0, 1, 1, 1), np.float16), {}
+            records = np.load(self._path, mmap_mode="r").view(ndarray)
+            maps, digests = records["maps"], np.ascontiguousarray(records["digest"])
+        except (OSError, ValueError, EOFError, IndexError):
+            return np.empty(0, np.float16), {}
         return maps, {digest.tobytes(): row for row, digest in enumerate(digests)}
 
     def _maps(self, images: UInt8[ndarray, "b h w 3"]) -> Float16[ndarray, "b mh mw c"]:

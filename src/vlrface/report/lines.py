@@ -31,7 +31,8 @@ MAX_POINTS: Final = 400
 """A line with more points is thinned for the drawing: a column is some 500 pixels wide."""
 
 BOUNDS: Final = ("random", "oracle")
-MARKS: Final[tuple[Mark, ...]] = ("line", "dashed", "dashdot", "dotted")
+MARKS: Final[tuple[Mark, ...]] = ("line", "dashed", "dashdot")
+"""Strokes of what was measured; dots are the oracle's alone."""
 Dashes = str | tuple[int, tuple[float, ...]]
 DASHES: Final[dict[Mark, Dashes]] = {
     "line": "-",
@@ -144,7 +145,7 @@ def lines_of(curves: Sequence[Curve], about: Subject) -> tuple[list[Line], tuple
     if about.measures and len(measured) > 2:
         sign = 1 if about.measures == "less" else -1
         measured = sorted(measured, key=lambda line: (sign * _mean_height(line, measured), line.name))
-        notes.insert(0, "Listed from best to worst, by the area under the line.")
+        notes.insert(0, "Listed from best to worst, by the area under the whole line.")
     bounds = _bounds(measured, drawable, about)
     if bounds and about.bounds:
         notes.insert(0, "Random refusal stays flat; the oracle refuses exactly the pairs that would fail.")
@@ -243,8 +244,8 @@ def _bounds(measured: Sequence[Line], lines: Sequence[Line], about: Subject) -> 
 def _mark(line: Line) -> Mark:
     if line.bound:
         return ("dashed", "dotted")[line.place]
-    # The strokes move on by one when the colours begin anew, so that no two of 32 lines are alike.
-    return MARKS[(line.place + line.place // len(Ink.SERIES)) % len(MARKS)]
+    # Eight colours and three strokes: no two of 24 lines are alike.
+    return MARKS[line.place % len(MARKS)]
 
 
 def _stroke(line: Line) -> Stroke:

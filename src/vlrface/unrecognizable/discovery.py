@@ -1,6 +1,6 @@
 """Which faces of a pool nobody can recognise, found without a label: those among whom destroyed pictures end up."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
@@ -138,14 +138,22 @@ def discover(pool: Pool, settings: Settings | None = None) -> Discovery:
             "it has no such faces, or the encoder does not tell people apart: try one trained on sharp faces"
         )
     labels, clusters = _described(pool, known, cut, least)
-    members = np.isin(labels, [each.number for each in clusters if each.chosen])
-    if not members.any():
+    chosen = [each.number for each in clusters if each.chosen]
+    if not chosen:
         raise VlrfaceError(
             "every cluster in which destroyed pictures end up is refused by what else is known of it: these faces are "
             "no more alike, or no less recognizable, than others"
         )
-    scores, score = _scored(pool, known, members)
+    inside = labels[known.rows]
+    evidence = face_evidence(pool, known, [inside == each for each in chosen])
+    score = fitted_score(evidence, np.isin(inside, chosen))
+    scores = np.full(len(pool.embeddings), np.nan)
+    scores[known.rows] = score(evidence)
     found = scores >= settings.threshold  # NaN is not
+    if not found.any():
+        raise VlrfaceError(
+            f"no face reaches a score of {settings.threshold}; the highest is {np.nanmax(scores):.3f}. Lower it"
+        )
     center = known.unit[found[known.rows]].mean(axis=0, dtype=np.float64)
     return Discovery(
         scores=scores,
@@ -221,26 +229,26 @@ def _numbered(known: UnitRows, inside: ndarray, made: list[tuple[int, Cluster]])
     )
 
 
-def _scored(pool: Pool, known: UnitRows, members: ndarray) -> tuple[ndarray, Score]:
-    """Score of each face of the pool, and how it is made."""
-    inside = members[known.rows]
-    evidence = face_evidence(pool, known, inside)
-    score = fitted_score(evidence, inside)
-    scores = np.full(len(pool.embeddings), np.nan)
-    scores[known.rows] = score(evidence)
-    return scores, score
-
-
-def face_evidence(pool: Pool, known: UnitRows, inside: Bool[ndarray, " m"]) -> Mapping[str, Float[ndarray, " m"]]:
+def face_evidence(
+    pool: Pool, known: UnitRows, chosen: Sequence[Bool[ndarray, " m"]]
+) -> Mapping[str, Float[ndarray, " m"]]:
     """What is known of each encoded face.
 
-    - "affinity": cosine to the centre of the chosen clusters;
+    - "affinity": cosine to the nearest centre of the chosen clusters;
     - "log_length": logarithm of the embedding's length;
     - "recognizability", where the network predicts it for every face.
+
+    Args:
+        pool: faces.
+        known: those of them that are encoded.
+        chosen: members of each chosen cluster.
     """
-    center = known.unit[inside].mean(axis=0, dtype=np.float64)
+    affinity = np.full(len(known.unit), -np.inf)
+    for members in chosen:
+        center = known.unit[members].mean(axis=0, dtype=np.float64)
+        np.maximum(affinity, known.unit @ (center / np.linalg.norm(center)), out=affinity)
     evidence = {
-        "affinity": known.unit @ (center / np.linalg.norm(center)),
+        "affinity": affinity,
         "log_length": np.log(np.linalg.norm(pool.embeddings[known.rows].astype(np.float64), axis=1)),
     }
     if pool.recognizability is not None and np.isfinite(pool.recognizability[known.rows]).all():
