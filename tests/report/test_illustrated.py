@@ -14,7 +14,7 @@ from vlrface.report.illustrated import illustrated
 from vlrface.report.paper import plates
 from vlrface.report.plate import PAGE_INCHES, Plate, rendered
 
-from . import evaluated, made
+from . import made
 
 NAMES = ["recognizability_histogram", "embedding_map", "attention"]
 
@@ -46,6 +46,7 @@ def test_all_that_is_at_hand_has_a_figure_with_its_facts() -> None:
         assert f'width="{72 * plate.width:g}pt"' in svg
         assert "nan" not in re.sub(r"base64,[^\"]*", "", svg).lower()
         assert "<text" not in svg
+        assert "pixelated" not in svg, "whoever shows the file smooths the faces"
         assert files[".pdf"].startswith(b"%PDF")
     assert list(illustrated(Illustrations(), [])) == []
 
@@ -64,8 +65,8 @@ def test_the_faces_under_the_histogram_are_those_of_the_page_from_hard_to_easy()
 def test_a_face_is_cut_to_its_middle_and_only_shrunk(shape: tuple[int, int], side: int) -> None:
     face = np.zeros((*shape, 3), np.uint8)
     height, width = shape
-    half = min(shape) // 2
-    face[(height - 1) // 2 - half : height // 2 + half + 1, (width - 1) // 2 - half : width // 2 + half + 1] = 200
+    y, x = np.mgrid[:height, :width]
+    face[(abs(2 * y - height + 1) <= min(shape)) & (abs(2 * x - width + 1) <= min(shape))] = 200
     plate = _only(Illustrations(Pictures([face], np.array([0.5]), ["a"])))
     (picture,) = _pictures(rendered(plate)[".svg"].decode())
     assert picture.shape == (side, side, 3)
@@ -90,16 +91,11 @@ def test_what_is_empty_has_no_figure(shown: Illustrations) -> None:
     assert list(illustrated(shown, [])) == []
 
 
-@pytest.mark.parametrize(("count", "rows"), [(1, 1), (8, 1), (9, 2), (24, 3), (30, 3)])
+@pytest.mark.parametrize(("count", "rows"), [(1, 1), (9, 2), (30, 3)])
 def test_attention_comes_in_rows_of_eight(count: int, rows: int) -> None:
     plate = _only(Illustrations(attention=Attention(made.crops(count), np.full((count, 3, 3), 0.5))))
     assert plate.inches == pytest.approx(rows * (2 * 0.96 * PAGE_INCHES / 8 + 0.06) + 0.3)
     assert len(_pictures(rendered(plate)[".svg"].decode())) == 2 * min(count, 24) + 1
-
-
-def test_faces_are_smoothed_by_whoever_shows_the_file() -> None:
-    for plate in illustrated(_shown(), []):
-        assert b"pixelated" not in rendered(plate)[".svg"]
 
 
 def test_tones_differ_in_grey() -> None:
@@ -111,7 +107,7 @@ def test_tones_differ_in_grey() -> None:
 
 
 def test_files_are_named_by_the_benchmark_or_as_asked(tmp_path: Path) -> None:
-    report = evaluated.report("tinyface")
+    report = made.report(figures={}, curves={})
     names = [plate.name for plate in plates(report, _shown())]
     assert names[-3:] == [f"tinyface_{name}" for name in NAMES]
     paths = write_figures(report, tmp_path, _shown(), start="My run")
@@ -120,5 +116,5 @@ def test_files_are_named_by_the_benchmark_or_as_asked(tmp_path: Path) -> None:
     }
     assert "\\begin{figure*}" in (tmp_path / "my_run_attention.tex").read_text()
     assert "\\begin{figure}" in (tmp_path / "my_run_embedding_map.tex").read_text()
-    again = rendered(plates(report, _shown(), start="My run")[-1])[".svg"]
-    assert (tmp_path / "my_run_attention.svg").read_bytes() == again
+    again = rendered(plates(report, _shown(), start="My run")[-1])
+    assert (tmp_path / "my_run_attention.svg").read_bytes() == again[".svg"]

@@ -74,9 +74,10 @@ def test_a_single_line_needs_no_legend() -> None:
 
 
 def test_lines_differ_in_more_than_colour() -> None:
-    drawing = line_figure([made.curve(str(i)) for i in range(4)], SUBJECTS["cmc"], ident="f")
+    drawing = line_figure([made.curve(str(i)) for i in range(24)], SUBJECTS["cmc"], ident="f")
     assert drawing is not None
-    assert len({entry.mark for entry in drawing.legend}) == 4
+    assert len({(entry.colour, entry.mark) for entry in drawing.legend}) == 24
+    assert {entry.mark for entry in drawing.legend} == {"line", "dashed", "dashdot"}  # dots are the oracle's
 
 
 def test_no_finite_value_gives_no_drawing() -> None:

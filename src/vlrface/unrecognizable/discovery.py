@@ -11,7 +11,7 @@ from numpy import ndarray
 from vlrface.metrics.cosine import UnitRows, unit_rows
 from vlrface.types import VlrfaceError
 from vlrface.unrecognizable.clusters import Method, hierarchy
-from vlrface.unrecognizable.evidence import Cluster, Evidence, Pool, evidence_of, likeness_of
+from vlrface.unrecognizable.evidence import Cluster, Evidence, Pool, evidence_of, likeness_of, mixing_of
 from vlrface.unrecognizable.scoring import Score, fitted_score
 
 LEAST: Final = 20
@@ -103,14 +103,15 @@ def discover(pool: Pool, settings: Settings | None = None) -> Discovery:
     1. The pool is clustered together with severely destroyed copies of its own pictures, of which nobody could tell
        who they are: the reference. No label is used.
     2. A set of clusters is judged by r¹⁰/p, r its share of the reference and p its share of the pool: it must hold
-       (nearly) all of the reference and little of the pool. r²/p is Lee and Liu's measure (ICML 2003), which follows the
-       squared F measure where only positive and unlabelled examples are known; but it takes the reference for a fair
-       sample of what is looked for. Ours is more destroyed, so that r²/p is content with the core of the cluster. With
+       (nearly) all of the reference and little of the pool. r²/p is Lee and Liu's measure (ICML 2003), which follows
+       the squared F measure where only positive and unlabelled examples are known; but it takes the reference for a
+       fair sample of what is looked for. Ours is more destroyed, so that r²/p is content with the core of the cluster. With
        r¹⁰ a hundredth of the reference missed weighs as a tenth more of the pool taken (own choice; on the crops on
        which it was developed any power from 6 to 12 cuts at the same place). At each level of the hierarchy clusters
        are taken from the one with the most reference per face of the pool downwards, as long as r¹⁰/p grows; the level
        with the largest value is kept. The whole pool has 1, so that r¹⁰/p ≤ 1 means that nothing was found.
-    3. A cluster is refused if most of what else is known of it speaks against it (`evidence_of`).
+    3. A cluster is refused if its faces do not lie among its destroyed pictures (`mixing_of`), or if most of what else
+       is known of it speaks against it (`evidence_of`).
     4. The score is a logistic discriminant between the members of the chosen clusters and all other faces, on the
        evidence of each face alone, corrected for those that clustering left out (`fitted_score`). Own choice.
 
@@ -137,12 +138,13 @@ def discover(pool: Pool, settings: Settings | None = None) -> Discovery:
             "no cluster of unrecognizable faces: destroyed pictures end up in no special part of this pool. Either "
             "it has no such faces, or the encoder does not tell people apart: try one trained on sharp faces"
         )
-    labels, clusters = _described(pool, known, cut, least)
+    labels, clusters = _described(pool, known, reference, cut, least)
     chosen = [each.number for each in clusters if each.chosen]
     if not chosen:
         raise VlrfaceError(
-            "every cluster in which destroyed pictures end up is refused by what else is known of it: these faces are "
-            "no more alike, or no less recognizable, than others"
+            "no cluster of unrecognizable faces: every cluster in which destroyed pictures end up is refused by what "
+            "else is known of it. Its faces lie beside the destroyed pictures, not among them, or are no less "
+            "recognizable than others"
         )
     inside = labels[known.rows]
     evidence = face_evidence(pool, known, [inside == each for each in chosen])
@@ -183,7 +185,9 @@ def _judged(height: float, labels: ndarray, count: int, least: int) -> _Cut:
     return _Cut(float(criterion[best]), height, labels, order[: best + 1])
 
 
-def _described(pool: Pool, known: UnitRows, cut: _Cut, least: int) -> tuple[ndarray, tuple[Cluster, ...]]:
+def _described(
+    pool: Pool, known: UnitRows, reference: UnitRows, cut: _Cut, least: int
+) -> tuple[ndarray, tuple[Cluster, ...]]:
     """Number of each face's cluster, and the clusters: those taken, and the largest of the others, for comparison."""
     inside, outside = cut.labels[: len(known.unit)], cut.labels[len(known.unit) :]
     faces = np.bincount(inside, minlength=cut.labels.max() + 1)
@@ -200,12 +204,15 @@ def _described(pool: Pool, known: UnitRows, cut: _Cut, least: int) -> tuple[ndar
         votes = [each.speaks_for for each in evidence.values()]
         destroyed = int((outside == old).sum())
         recall, share = destroyed / len(outside), float(faces[old] / len(inside))
+        crowd = {"destroyed": Evidence(recall, share, recall > share)}
+        if destroyed:
+            crowd["mixing"] = mixing_of(known.unit, reference.unit, inside == old, outside == old)
         cluster = Cluster(
             number=0,  # until all are sorted
             faces=int(faces[old]),
             destroyed=destroyed,
-            evidence={"destroyed": Evidence(recall, share, recall > share), **evidence},
-            chosen=old in cut.taken and 2 * sum(votes) >= len(votes),
+            evidence={**crowd, **evidence},
+            chosen=old in cut.taken and 2 * sum(votes) >= len(votes) and crowd["mixing"].speaks_for,
             likeness=(likeness_of(pool, members), likeness_of(pool, known.encoded & ~members & ~taken)),
         )
         made.append((old, cluster))

@@ -5,10 +5,13 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Float32, Int
 from numpy import ndarray
 
 from vlrface.types import VlrfaceError
+
+_MIXED: Final = 400
+_MIXED_WITH: Final = 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +76,7 @@ class Evidence:
 
 MEANINGS: Final[Mapping[str, str]] = {
     "destroyed": "share of all destroyed pictures that fall into it, beside its share of the pool",
+    "mixing": "share of faces among the nearest neighbours of its destroyed pictures, beside their share in it",
     "nearness": "median cosine to the centre of the destroyed pictures",
     "response": "median cosine of a face to its own destroyed copy: who cannot be recognised has little to lose",
     "length": "median length of the embedding: short where little is seen, or mirror images disagree",
@@ -117,8 +121,37 @@ class Cluster:
         }
 
 
+def mixing_of(
+    faces: Float32[ndarray, "n d"],
+    destroyed: Float32[ndarray, "m d"],
+    inside: Bool[ndarray, " n"],
+    outside: Bool[ndarray, " m"],
+) -> Evidence:
+    """Are faces and destroyed pictures of a cluster one crowd, or two that touch?
+
+    Destroyed pictures always gather somewhere, and some faces are always the nearest to them. Only where faces lie among
+    them are these faces like them: then as many of their neighbours are faces as the mixture has. Half of that is enough
+    (own choice).
+
+    Args:
+        faces: unit rows of the pool.
+        destroyed: unit rows of destroyed pictures.
+        inside: which faces are in the cluster, at least one.
+        outside: which destroyed pictures are in it, at least one; 400 of them are looked at, evenly spaced.
+    """
+    rows = np.flatnonzero(outside)
+    rows = rows[np.linspace(0, len(rows) - 1, min(_MIXED, len(rows))).round().astype(int)]
+    cosines = np.concatenate([destroyed[rows] @ faces.T, destroyed[rows] @ destroyed.T], axis=1)
+    cosines[np.arange(len(rows)), len(faces) + rows] = -np.inf
+    count = min(_MIXED_WITH, cosines.shape[1] - 1)
+    nearest = np.argpartition(-cosines, count - 1, axis=1)[:, :count]
+    share = float((nearest < len(faces)).mean())
+    mixture = float(inside.sum() / (inside.sum() + outside.sum()))
+    return Evidence(share, mixture, share >= mixture / 2)
+
+
 def evidence_of(pool: Pool, members: Bool[ndarray, " n"], others: Bool[ndarray, " n"]) -> dict[str, Evidence]:
-    """All that can be observed of a cluster but its share of the destroyed pictures.
+    """All that can be observed of the faces of a cluster, beside the others.
 
     Args:
         pool: faces and destroyed pictures.
