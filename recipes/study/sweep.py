@@ -43,6 +43,13 @@ changes: dict[str, tuple[str, ...]] = {
         "objective.weights.projection=1",
     ),
     **{f"index-gradient-{x}": (f"model.index_gradient={x}",) for x in (0, 0.1)},
+    # The regression only reads the trunk, so that it may weigh as much as it likes.
+    "read-only": ("model.index_gradient=0", "objective.weights.regression=20"),
+    "read-only-teacher": (
+        "model.index_gradient=0",
+        "objective.weights.regression=20",
+        "objective.positive=teacher",
+    ),
     "emphasis": ("objective.emphasis=recognizability",),
     **{f"floor-{x}": (f"objective.deviation_floor={x}",) for x in (0.1, 0.3)},
     **{f"refresh-{x}": (f"training.refresh_every={x}",) for x in (5, 50, 252)},
@@ -55,4 +62,4 @@ variants["ui-both"] = unrecognizable(*base.data.unrecognizable, found)
 # A value that is the base's own would be trained twice.
 variants = {name: each for name, each in variants.items() if name == "base" or each != base}
 
-ablation = Ablation(name="sweep", variants=variants, baseline="base", seeds=2)
+ablation = Ablation(name="sweep", variants=variants, baseline="base", seeds=1)

@@ -82,12 +82,21 @@ def test_a_pool_without_such_faces_has_none():
 
 def test_a_cluster_against_which_most_speaks_is_refused():
     made, truth = pool()
+    rng = np.random.default_rng(0)
     embeddings = made.embeddings * np.where(truth, 10, 1)[:, None].astype(np.float32)  # long, hence not lost
-    predicted = np.where(truth, 2.0, 1.0)
-    copies = made.destroyed[np.random.default_rng(0).permutation(len(made.destroyed))]
-    strange = Pool(embeddings, copies, None, predicted, np.repeat(np.eye(2), [(~truth).sum(), truth.sum()], axis=0))
+    looks = np.where(truth[:, None], 1.0, rng.standard_normal((len(truth), 36)))  # the same picture again and again
+    looks /= np.linalg.norm(looks, axis=1, keepdims=True)
+    strange = Pool(embeddings, made.destroyed, None, np.where(truth, 2.0, 1.0), looks)
     with pytest.raises(VlrfaceError, match="refused by what else is known"):
         discover(strange)
+
+
+def test_a_reference_tighter_than_what_is_looked_for_costs_recall_and_says_so():
+    made, truth = pool(tight=0.85)
+    found = discover(made)
+    assert not found.found[~truth].any()
+    assert found.score.reached < 0.8
+    assert (found.found & truth).sum() / truth.sum() < 0.9
 
 
 def test_too_little_to_judge_by_is_refused():

@@ -8,7 +8,7 @@ from tests.unrecognizable.made import pool
 
 from vlrface.types import VlrfaceError
 from vlrface.unrecognizable import Pool
-from vlrface.unrecognizable.evidence import evidence_of, mean_product, unit
+from vlrface.unrecognizable.evidence import evidence_of, mean_product, mixing_of, unit
 
 
 def cosine(a, b):
@@ -60,13 +60,34 @@ def test_mean_product_of_one_row_is_unknown():
     assert np.isnan(mean_product(np.ones((1, 3))))
 
 
-def test_a_pool_that_does_not_fit_is_refused():
+@pytest.mark.parametrize(
+    ("message", "columns"),
+    [
+        ("3 dimensions, those of destroyed pictures 2", {"destroyed": np.ones((2, 2))}),
+        ("3 rows of looks for 4 faces", {"looks": np.ones((3, 36))}),
+        ("1 origins for 4", {"origins": np.array([0])}),
+        ("no row of a pool of 4", {"origins": np.array([0, 1, 2, 4])}),
+    ],
+)
+def test_a_pool_that_does_not_fit_is_refused(message, columns):
     rows = np.ones((4, 3))
-    with pytest.raises(VlrfaceError, match="3 dimensions, those of destroyed pictures 2"):
-        Pool(rows, np.ones((2, 2)))
-    with pytest.raises(VlrfaceError, match="3 rows of looks for 4 faces"):
-        Pool(rows, rows, looks=np.ones((3, 36)))
-    with pytest.raises(VlrfaceError, match="1 origins for 4"):
-        Pool(rows, rows, np.array([0]))
-    with pytest.raises(VlrfaceError, match="no row of a pool of 4"):
-        Pool(rows, rows, np.array([0, 1, 2, 4]))
+    # Some are also refused by the annotations, which only tests enforce.
+    with pytest.raises((VlrfaceError, TypeError), match=f"{message}|Type-check"):
+        Pool(**{"embeddings": rows, "destroyed": rows, **columns})
+
+
+def test_faces_among_destroyed_pictures_mix_and_faces_beside_them_do_not():
+    rng = np.random.default_rng(0)
+
+    def around(center, n):
+        rows = np.eye(32)[center] + 0.1 * rng.standard_normal((n, 32))
+        return unit(rows).astype(np.float32)
+
+    destroyed, all_of_it = around(0, 80), np.ones(80, bool)
+    among = mixing_of(around(0, 40), destroyed, np.ones(40, bool), all_of_it)
+    assert among.rest == pytest.approx(1 / 3)
+    assert among.value == pytest.approx(1 / 3, abs=0.07)
+    assert among.speaks_for
+    beside = mixing_of(around(1, 40), destroyed, np.ones(40, bool), all_of_it)
+    assert beside.value == 0
+    assert not beside.speaks_for

@@ -105,11 +105,11 @@ def discover(pool: Pool, settings: Settings | None = None) -> Discovery:
     2. A set of clusters is judged by r¹⁰/p, r its share of the reference and p its share of the pool: it must hold
        (nearly) all of the reference and little of the pool. r²/p is Lee and Liu's measure (ICML 2003), which follows
        the squared F measure where only positive and unlabelled examples are known; but it takes the reference for a
-       fair sample of what is looked for. Ours is more destroyed, so that r²/p is content with the core of the cluster. With
-       r¹⁰ a hundredth of the reference missed weighs as a tenth more of the pool taken (own choice; on the crops on
-       which it was developed any power from 6 to 12 cuts at the same place). At each level of the hierarchy clusters
-       are taken from the one with the most reference per face of the pool downwards, as long as r¹⁰/p grows; the level
-       with the largest value is kept. The whole pool has 1, so that r¹⁰/p ≤ 1 means that nothing was found.
+       fair sample of what is looked for. Ours is more destroyed, so that r²/p is content with the core of the cluster.
+       With r¹⁰ a hundredth of the reference missed weighs as a tenth more of the pool taken (own choice; on the crops
+       on which it was developed any power from 6 to 12 cuts at the same place). At each level of the hierarchy
+       clusters are taken from the one with the most reference per face of the pool downwards, as long as r¹⁰/p grows;
+       the level with the largest value is kept. The whole pool has 1, so that r¹⁰/p ≤ 1 means that nothing was found.
     3. A cluster is refused if its faces do not lie among its destroyed pictures (`mixing_of`), or if most of what else
        is known of it speaks against it (`evidence_of`).
     4. The score is a logistic discriminant between the members of the chosen clusters and all other faces, on the
@@ -151,11 +151,7 @@ def discover(pool: Pool, settings: Settings | None = None) -> Discovery:
     score = fitted_score(evidence, np.isin(inside, chosen))
     scores = np.full(len(pool.embeddings), np.nan)
     scores[known.rows] = score(evidence)
-    found = scores >= settings.threshold  # NaN is not
-    if not found.any():
-        raise VlrfaceError(
-            f"no face reaches a score of {settings.threshold}; the highest is {np.nanmax(scores):.3f}. Lower it"
-        )
+    found = scores >= settings.threshold  # NaN is not; the highest score is 1
     center = known.unit[found[known.rows]].mean(axis=0, dtype=np.float64)
     return Discovery(
         scores=scores,
