@@ -83,11 +83,19 @@ def main() -> None:
         rows = unit(run.embeddings[run.encoded].astype(np.float64))
         lost = run.roles[run.encoded] == UNRECOGNIZABLE_ROLE
         along = rows @ unit(rows[lost].mean(axis=0, keepdims=True)).T
-        cosines.append((along[~lost].mean(), along[~lost].std(), along[lost].mean()))
-    mean, deviation, own = np.mean(cosines, axis=0)
+        # The cosine of a unit vector to its projection is the length of the projection.
+        kept = np.sqrt(1 - along[~lost] ** 2)
+        cosines.append((along[~lost].mean(), along[~lost].std(), along[lost].mean(), kept.mean()))
+    mean, deviation, own, kept = np.mean(cosines, axis=0)
     print(f"cosine to the centre: faces {mean:.3f} ± {deviation:.3f}, unrecognizable ones {own:.3f}; {len(runs)} runs")
+    print(f"cosine of a face to its projection away from the centre: {kept:.3f}")
     print(f"{'taken out':<16}{'rank-1':>8}{'change':>9}  95 % interval")
-    figures: dict[str, float] = {"cosine": mean, "cosine_deviation": deviation, "cosine_unrecognizable": own}
+    figures: dict[str, float] = {
+        "cosine": mean,
+        "cosine_deviation": deviation,
+        "cosine_unrecognizable": own,
+        "kept": kept,
+    }
     for name, removal in REMOVALS.items():
         changed = [without(run, removal) for run in runs]
         found = compare(
