@@ -309,7 +309,8 @@ def unrecognizable(
 
     Args:
         action: What to do; there is "find".
-        pool: Folder of pictures, list file (one picture a line, or a CSV or Parquet table), or a Faces file (.npz).
+        pool: Folder of pictures, list file (one picture a line, or a CSV or Parquet table), or a Faces file (.npz) that
+            the encoder made, with --pictures.
         encoder: A checkpoint, a run's folder for its best, or an .onnx file.
         output: Folder to write to.
         pictures: Folder of the pictures of a Faces file, or to which a list is relative (default: where it lies).

@@ -8,32 +8,49 @@ from vlrface.experiment.benchmark import evaluate_benchmark
 from vlrface.experiment.demo import demo_faces, procedural_test, run_demo
 from vlrface.experiment.network import load_trained
 from vlrface.experiment.options import Outputs
+from vlrface.report.paper import plates
 from vlrface.types import VlrfaceError
 
 FIGURES = {"recognizability_histogram", "embedding_map", "attention"}
 
 
-def _measured(source, data, tmp_path):
-    outputs = Outputs(tmp_path / "a.json", tmp_path / "a.html", tmp_path / "figures")
-    evaluate_benchmark(
-        source, "tinyface", data, outputs=outputs, batch_size=8, resamples=10, progress=False,
-        faces_path=None if source.suffix else tmp_path / "faces.npz",
-    )  # fmt: skip
-    return {path.stem.removeprefix("tinyface_") for path in (tmp_path / "figures").iterdir()}
+@pytest.fixture
+def drawn(monkeypatch):
+    """Names of the figures that would be written, without the time that drawing them takes, and with or without faces.
+
+    That what is here named is drawn, tests/report/test_illustrated.py shows.
+    """
+    found = {}
+
+    def write(report, folder, shown=None, *, start=""):
+        faces = shown is not None and len(shown.pictures.crops) > 0
+        found.update({plate.name: (plate, folder, faces) for plate in plates(report, shown, start=start)})
+        return []
+
+    for module in ("demo", "outputs"):
+        monkeypatch.setattr(f"vlrface.experiment.{module}.write_figures", write)
+    return found
 
 
-def test_an_evaluation_writes_faces_where_pictures_are_at_hand(trained_run, data, tmp_path, capsys):
-    assert _measured(trained_run, data / "tinyface", tmp_path) >= FIGURES
+def test_an_evaluation_shows_faces_where_pictures_are_at_hand(trained_run, data, tmp_path, drawn, capsys):
+    def measured(source, pictures, kept=None):
+        drawn.clear()
+        outputs = Outputs(tmp_path / "a.json", tmp_path / "a.html", tmp_path / "figures")
+        evaluate_benchmark(
+            source, "tinyface", pictures, outputs=outputs, faces_path=kept, batch_size=8, resamples=10, progress=False
+        )
+        return {name.removeprefix("tinyface_") for name in drawn}
+
+    kept = tmp_path / "faces.npz"
+    assert measured(trained_run, data / "tinyface", kept) >= FIGURES
+    assert all(folder == tmp_path / "figures" and faces for _, folder, faces in drawn.values())
     assert "mind its terms" in capsys.readouterr().out
-    histogram = tmp_path / "figures" / "tinyface_recognizability_histogram.svg"
-    assert "data:image/png" in histogram.read_text()
-    saved = tmp_path / "again"
-    saved.mkdir()
-    found = _measured(tmp_path / "faces.npz", None, saved)
-    assert found >= FIGURES - {"attention"}
-    assert "attention" not in found
+    assert measured(kept, data / "tinyface") & FIGURES == FIGURES - {"attention"}
+    assert all(faces for _, _, faces in drawn.values())
+    capsys.readouterr()
+    assert measured(kept, None) & FIGURES == FIGURES - {"attention"}
+    assert not any(faces for _, _, faces in drawn.values())
     assert "mind its terms" not in capsys.readouterr().out
-    assert "data:image/png" not in (saved / "figures" / histogram.name).read_text()
 
 
 def test_the_faces_of_the_demo_carry_other_measures(trained_run):
@@ -47,7 +64,7 @@ def test_the_faces_of_the_demo_carry_other_measures(trained_run):
     assert evaluate(faces, TinyFace(), resamples=5).counts["probes"] == 9
 
 
-def test_a_finished_demo_is_drawn_again_without_training(trained_run, tmp_path, monkeypatch, capsys):
+def test_a_finished_demo_is_drawn_again_without_training(trained_run, tmp_path, monkeypatch, drawn, capsys):
     with pytest.raises(VlrfaceError, match="holds no finished demo: run vlrface demo"):
         run_demo(tmp_path / "none", only_report=True)
     small = procedural_test(identities=20, distractors=10)
@@ -58,10 +75,9 @@ def test_a_finished_demo_is_drawn_again_without_training(trained_run, tmp_path, 
     report = run_demo(run, figures=tmp_path / "figures", only_report=True, progress=False)
     assert "training" not in capsys.readouterr().out
     assert report.counts["probes"] == 60
-    written = {path.name for path in (tmp_path / "figures").iterdir()}
-    for name in (*FIGURES, "edc_fmr-0p01"):
-        assert {f"demo_{name}.svg", f"demo_{name}.pdf"} <= written
-    assert "demo_measures_edc_fmr-0p01.svg" in written
-    assert "recipe" in (tmp_path / "figures" / "demo_attention.txt").read_text()
+    assert {f"demo_{name}" for name in (*FIGURES, "edc_fmr-0p01")} | {"demo_measures_edc_fmr-0p01"} <= set(drawn)
+    caption = drawn["demo_attention"][0].caption
+    assert "Matcher: recipe, fingerprint" in caption
+    assert "never trained on" in caption
     assert (run / "report.html").is_file()
     assert (run / "faces.npz").is_file()

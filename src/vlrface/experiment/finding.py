@@ -42,9 +42,9 @@ _TABLES: Final = (".csv", ".tsv", ".parquet")
 
 @dataclass(frozen=True, eq=False)
 class _Pool:
-    """A pool: its pictures where they are at hand, and its faces where they were encoded before."""
+    """A pool: its pictures, and its faces where they were encoded before."""
 
-    manifest: Manifest | None
+    manifest: Manifest
     faces: Faces | None
 
 
@@ -71,33 +71,28 @@ def find_unrecognizable(
     settings = settings or Settings()
     read = _read(pool, pictures)
     model = load_model(encoder, model_options or ModelOptions())
-    encoded = read.faces or _encoded(model, read.manifest, batch_size, progress)
-    faces = encoded.rows(encoded.roles != UNRECOGNIZABLE_ROLE)
-    destroyed, origins = _destroyed(model, read.manifest, encoded, batch_size, seed, progress)
-    looks = None if read.manifest is None else _looks(read.manifest)
+    faces = read.faces or encode(
+        model.encoder, read.manifest, flip=True, batch_size=batch_size, progress=progress, meta=model.meta
+    )
+    _check_same_model(faces, model)
+    flip = bool(faces.meta.get("flip", True))
+    destroyed, origins = _destroyed(model, read.manifest, flip, batch_size, seed, progress)
     predicted = faces.recognizability if np.isfinite(faces.recognizability[faces.encoded]).all() else None
-    found = discover(Pool(faces.embeddings, destroyed, origins, predicted, looks), settings)
+    found = discover(Pool(faces.embeddings, destroyed, origins, predicted, _looks(read.manifest)), settings)
     facts = {
         "pool": "/".join(pool.resolve().parts[-2:]),
         "encoder": {key: model.meta[key] for key in _IDENTIFYING if key in model.meta} | {"file": encoder.name},
-        "flip": bool(faces.meta.get("flip", True)),
+        "flip": flip,
         "settings": {**vars(settings), "seed": seed},
-        "reference": {
-            "pictures": len(destroyed),
-            "degradation": "of the Faces file" if origins is None else vars(NOTHING_LEFT),
-        },
+        "reference": {"pictures": len(destroyed), "degradation": vars(NOTHING_LEFT)},
     }
-    write_discovery(output, found, faces, facts)
-    opened = None if read.manifest is None else _opener(read.manifest)
-    searched = SearchedPool(faces.embeddings, destroyed, faces.names, faces.sizes, opened)
-    written = ["unrecognizable.csv", "unrecognizable.json", "statistics.safetensors"]
+    written = write_discovery(output, found, faces, facts)
     if find_spec("matplotlib") is not None:
-        written += [
-            path.name for path in write_unrecognizable(output, found, searched, projection=projection, seed=seed)
-        ]
+        searched = SearchedPool(faces.embeddings, destroyed, faces.names, faces.sizes, _opener(read.manifest))
+        written += write_unrecognizable(output, found, searched, projection=projection, seed=seed)
     else:
         print('no pages without the extra "report": pip install "vlrface[report]"')
-    _say(found, faces, output, written)
+    _say(found, faces, written)
     return found
 
 
@@ -105,7 +100,7 @@ def _opener(manifest: Manifest) -> Callable[[int], UInt8[ndarray, "_ _ 3"]]:
     return lambda row: manifest.picture(row)
 
 
-def _say(found: Discovery, faces: Faces, output: Path, written: Sequence[str]) -> None:
+def _say(found: Discovery, faces: Faces, written: Sequence[Path]) -> None:
     failed = np.flatnonzero(~faces.encoded)
     known = len(faces) - len(failed)
     print(f"{found.found.sum()} of {known} faces found unrecognizable, {len(failed)} not decodable")
@@ -117,27 +112,13 @@ def _say(found: Discovery, faces: Faces, output: Path, written: Sequence[str]) -
             for name, each in cluster.evidence.items():
                 sign = "for" if each.speaks_for else "against"
                 print(f"  {name:<15} {each.value:8.3f}  rest {each.rest:8.3f}  {sign:<7}  {MEANINGS[name]}")
-    print(f"written     {', '.join(written)} in {output}")
-
-
-def _encoded(model: Model, manifest: Manifest | None, batch_size: int, progress: bool) -> Faces:
-    assert manifest is not None  # noqa: S101 (a pool has faces or pictures)
-    return encode(model.encoder, manifest, flip=True, batch_size=batch_size, progress=progress, meta=model.meta)
+    print(f"written     {', '.join(path.name for path in written)} in {written[0].parent}")
 
 
 def _destroyed(
-    model: Model, manifest: Manifest | None, faces: Faces, batch_size: int, seed: int, progress: bool
-) -> tuple[Float[ndarray, "m d"], Int[ndarray, " m"] | None]:
+    model: Model, manifest: Manifest, flip: bool, batch_size: int, seed: int, progress: bool
+) -> tuple[Float[ndarray, "m d"], Int[ndarray, " m"]]:
     """Embeddings of destroyed pictures, and the row of the pool that each was made of."""
-    _check_same_model(faces, model)
-    if manifest is None:
-        made = faces.role(UNRECOGNIZABLE_ROLE)
-        if not len(made):
-            raise VlrfaceError(
-                "the Faces file has no destroyed pictures to compare with: give the folder that was encoded as "
-                "--pictures, or search the folder itself"
-            )
-        return made.embeddings, None
     drawn = np.sort(np.random.default_rng(seed).permutation(len(manifest))[:MAX_DESTROYED])
     pictures: list[UInt8[ndarray, "_ _ 3"]] = []
     origins: list[int] = []
@@ -153,7 +134,6 @@ def _destroyed(
         np.full(len(copies), UNKNOWN_IDENTITY, np.int64),
         np.full(len(copies), UNRECOGNIZABLE_ROLE),
     )
-    flip = bool(faces.meta.get("flip", True))
     made = encode_crops(
         model.encoder, crops_in_memory(copies), rows, flip=flip, batch_size=batch_size, progress=progress
     )
@@ -183,7 +163,7 @@ def _looks(manifest: Manifest) -> Float[ndarray, "n t"]:
     return rows
 
 
-def write_discovery(output: Path, found: Discovery, faces: Faces, facts: Mapping[str, Any]) -> None:
+def write_discovery(output: Path, found: Discovery, faces: Faces, facts: Mapping[str, Any]) -> list[Path]:
     """Write unrecognizable.csv, unrecognizable.json and statistics.safetensors.
 
     Args:
@@ -191,6 +171,9 @@ def write_discovery(output: Path, found: Discovery, faces: Faces, facts: Mapping
         found: what was found among the faces.
         faces: of the pool.
         facts: what else the JSON file says.
+
+    Returns:
+        The files written.
     """
     from safetensors.numpy import save_file
 
@@ -222,6 +205,7 @@ def write_discovery(output: Path, found: Discovery, faces: Faces, facts: Mapping
             "meanings": dict(MEANINGS),
         },
     )
+    return [output / name for name in ("unrecognizable.csv", "unrecognizable.json", "statistics.safetensors")]
 
 
 def _index(found: Discovery, faces: Faces) -> tuple[ndarray, str]:
@@ -234,12 +218,15 @@ def _index(found: Discovery, faces: Faces) -> tuple[ndarray, str]:
 
 
 def _read(pool: Path, pictures: Path | None) -> _Pool:
-    """A folder of pictures, a list of them, or a Faces file with or without its pictures."""
+    """A folder of pictures, a list of them, or a Faces file with its pictures."""
     if not pool.exists():
         raise VlrfaceError(f"{pool}: no such folder, list or Faces file")
     if pool.suffix == ".npz":
+        if pictures is None:
+            raise VlrfaceError(f"{pool}: its pictures are needed, too: give the folder that was encoded as --pictures")
         faces = Faces.load(pool)
-        return _Pool(None if pictures is None else _pictures_of(faces, pictures), faces)
+        faces = faces.rows(faces.roles != UNRECOGNIZABLE_ROLE)
+        return _Pool(_pictures_of(faces, pictures), faces)
     if pool.is_dir():
         if pictures is not None:
             raise VlrfaceError(f"{pool} holds pictures itself: leave out --pictures")
@@ -274,13 +261,12 @@ def _pictures_of(faces: Faces, folder: Path) -> Manifest:
     """The pictures of faces that were encoded before, by their names below a folder."""
     if not folder.is_dir():
         raise VlrfaceError(f"{folder}: no such folder. --pictures takes the folder that was encoded")
-    shown = faces.rows(faces.roles != UNRECOGNIZABLE_ROLE)
-    missing = [name for name in shown.names.tolist() if not (folder / name).is_file()]
+    missing = [name for name in faces.names.tolist() if not (folder / path_inside(name, "the Faces file")).is_file()]
     if missing:
         raise VlrfaceError(
-            f"{folder}: {len(missing)} of {len(shown)} encoded pictures are not there, first {missing[0]}. "
+            f"{folder}: {len(missing)} of {len(faces)} encoded pictures are not there, first {missing[0]}. "
             "--pictures takes the folder that was encoded"
         )
-    if len(np.unique(shown.names)) < len(shown):
+    if len(np.unique(faces.names)) < len(faces):
         raise VlrfaceError("a picture was encoded twice, with two roles: encode the pool as a folder of pictures")
-    return _manifest(shown.names.astype(np.str_), folder)
+    return _manifest(faces.names.astype(np.str_), folder)

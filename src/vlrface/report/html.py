@@ -258,8 +258,9 @@ def _needing_extras(what: str) -> Generator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] not in ("matplotlib", "jinja2"):
+        package = (error.name or "").partition(".")[0]
+        if package not in ("matplotlib", "jinja2"):
             raise
         raise VlrfaceError(
-            f"{what} {error.name}, which is not installed: pip install 'vlrface[report]', or ask for JSON only"
+            f"{what} {package}, which is not installed: pip install 'vlrface[report]', or ask for JSON only"
         ) from error

@@ -32,7 +32,7 @@ class Band:
     @property
     def title(self) -> str:
         """The band in words."""
-        return f"{self.low:g} – {self.high:g}"
+        return f"{self.low:g} to {self.high:g}"
 
 
 @dataclass(frozen=True)

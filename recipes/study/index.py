@@ -1,0 +1,27 @@
+"""The method with its weights chosen for the index: the smallest area under error versus reject on held-out people.
+
+    vlrface ablate recipes/study/index.py --data DIR --out runs/index --jobs 2 \
+        --benchmark tinyface=DIR/lfw-vlr/tinyface survface-verif=DIR/lfw-vlr/survface
+
+`sweep.py` says what each weight does. With α 5 the index is learned well, at some cost for the trunk; where the
+regression only reads the trunk ("read-only") there is none.
+"""
+
+import runpy
+from pathlib import Path
+
+from vlrface.experiment.ablation import Ablation
+from vlrface.experiment.config import override
+
+base = runpy.run_path(str(Path(__file__).with_name("sweep.py")))["base"]
+
+ablation = Ablation(
+    name="index",
+    variants={
+        "full": base,
+        "joint": override(base, ("objective.weights.regression=5",)),
+        "read-only": override(base, ("model.index_gradient=0", "objective.weights.regression=20")),
+    },
+    baseline="full",
+    seeds={"full": 8, "joint": 4, "read-only": 4},
+)

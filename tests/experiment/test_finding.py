@@ -1,0 +1,130 @@
+"""`vlrface unrecognizable find` on pools that are made: drawn faces, and pictures that show nothing."""
+
+import csv
+import json
+import typing
+
+import cv2
+import pytest
+from tests.experiment.test_commands import GRID, model  # noqa: F401 (a fixture)
+
+from vlrface.experiment import options
+from vlrface.experiment.encoding import encode_pictures
+from vlrface.experiment.finding import NOTHING_LEFT, find_unrecognizable
+from vlrface.images.degrade import degraded
+from vlrface.images.procedural import procedural_faces
+from vlrface.report import Projection
+from vlrface.types import Faces, VlrfaceError
+from vlrface.unrecognizable import Method
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """120 drawn people at 64 pixels (00000 to 00119), and 80 pictures with nothing left, one file no picture."""
+    root = tmp_path_factory.mktemp("pool")
+    faces = list(procedural_faces(200, 1, size=64, seed=3).images)
+    faces = faces[:120] + degraded(faces[120:], NOTHING_LEFT, seed=9)
+    for row, face in enumerate(faces):
+        cv2.imwrite(str(root / f"{row:05d}.png"), face[:, :, ::-1])
+    (root / "99999.png").write_bytes(b"no picture")
+    return root
+
+
+@pytest.fixture(scope="module")
+def found(folder, model, tmp_path_factory):  # noqa: F811 (the fixture)
+    out = tmp_path_factory.mktemp("found")
+    return find_unrecognizable(folder, model, out, model_options=GRID, progress=False), out
+
+
+def rows_of(out):
+    with (out / "unrecognizable.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_pictures_with_nothing_left_are_found(found):
+    result, out = found
+    rows = rows_of(out)
+    assert list(rows[0]) == ["file", "score"]
+    scores = [float(row["score"]) for row in rows]
+    assert scores == sorted(scores, reverse=True)
+    assert min(scores) >= 0.5
+    truth = {f"{row:05d}.png" for row in range(120, 200)}
+    names = {row["file"] for row in rows}
+    assert len(names & truth) / len(names) > 0.9
+    assert len(names & truth) / len(truth) > 0.7
+    assert result.found.sum() == len(rows)
+
+
+def test_json_says_what_was_found_and_how(found):
+    result, out = found
+    values = json.loads((out / "unrecognizable.json").read_text())
+    assert values["counts"] == {"faces": 201, "not_encoded": 1, "found": int(result.found.sum())}
+    assert values["clusters"][0]["chosen"]
+    assert values["encoder"]["file"] == "grid.onnx"
+    assert values["settings"]["seed"] == 0
+    assert values["reference"]["degradation"]["side_px"] == [4, 9]
+    assert set(values["clusters"][0]["evidence"]) <= set(values["meanings"])
+
+
+def test_statistics_are_those_of_the_found_faces(found):
+    safetensors = pytest.importorskip("safetensors.numpy")
+    result, out = found
+    values = safetensors.load_file(out / "statistics.safetensors")
+    assert values["center"] == pytest.approx(result.center, abs=1e-6)
+    assert set(values) == {"center", "mean", "deviation"}
+    assert 0 <= values["mean"] <= 1
+
+
+def test_the_pages_are_there(found):
+    _, out = found
+    assert {path.name for path in out.iterdir()} == {
+        "unrecognizable.csv", "unrecognizable.json", "statistics.safetensors", "contact_sheet.html",
+        "contact_sheet.png", "cluster_map.svg",
+    }  # fmt: skip
+
+
+def test_lists_and_encoded_faces_give_the_same(folder, model, found, tmp_path):  # noqa: F811 (the fixture)
+    result, _ = found
+    names = sorted(path.name for path in folder.iterdir())
+    (tmp_path / "list.txt").write_text("# the pool\n" + "\n".join(names) + "\n")
+    (tmp_path / "list.csv").write_text("file,identity\n" + "\n".join(f"{name},7" for name in names) + "\n")
+    faces = tmp_path / "faces.npz"
+    encode_pictures(model, folder, faces, layout="pictures", model_options=GRID, progress=False)
+    for pool in (tmp_path / "list.txt", tmp_path / "list.csv", faces):
+        again = find_unrecognizable(pool, model, tmp_path / "out", pictures=folder, model_options=GRID, progress=False)
+        assert again.scores == pytest.approx(result.scores, abs=1e-6, nan_ok=True)
+
+
+def test_what_cannot_be_searched_is_refused(folder, model, tmp_path):  # noqa: F811 (the fixture)
+    def find(pool, **given):
+        return find_unrecognizable(pool, model, tmp_path / "out", model_options=GRID, progress=False, **given)
+
+    with pytest.raises(VlrfaceError, match="no such folder, list or Faces file"):
+        find(tmp_path / "none")
+    with pytest.raises(VlrfaceError, match="leave out --pictures"):
+        find(folder, pictures=folder)
+    (tmp_path / "empty.txt").write_text("\n# nothing\n")
+    with pytest.raises(VlrfaceError, match="names no picture"):
+        find(tmp_path / "empty.txt")
+    (tmp_path / "outside.txt").write_text("../a.png\n")
+    with pytest.raises(VlrfaceError, match="points outside"):
+        find(tmp_path / "outside.txt")
+    faces = tmp_path / "faces.npz"
+    encode_pictures(model, folder, faces, layout="pictures", model_options=GRID, progress=False)
+    with pytest.raises(VlrfaceError, match="--pictures"):
+        find(faces)
+    with pytest.raises(VlrfaceError, match="encoded pictures are not there"):
+        find(faces, pictures=tmp_path)
+    other = Faces.load(faces)
+    other.meta["sha256"] = "0" * 64
+    other.save(faces)
+    with pytest.raises(VlrfaceError, match="made by another model"):
+        find(faces, pictures=folder)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(VlrfaceError, match="give a folder"):
+        find_unrecognizable(folder, model, tmp_path / "file", model_options=GRID)
+
+
+def test_the_options_of_the_command_are_those_of_what_it_calls():
+    assert set(typing.get_args(options.Clustering)) == set(typing.get_args(Method))
+    assert options.Projection == Projection
