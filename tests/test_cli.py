@@ -12,7 +12,7 @@ import pytest
 
 from vlrface import __version__
 
-COMMANDS = ("demo", "train", "encode", "evaluate", "compare", "ablate", "score", "data")
+COMMANDS = ("demo", "train", "encode", "evaluate", "compare", "ablate", "score", "unrecognizable", "data")
 
 
 def vlrface(*words, **kwargs):

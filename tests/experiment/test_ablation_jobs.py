@@ -53,6 +53,15 @@ def test_several_have_one_thread_each(tmp_path, monkeypatch):
         assert (tmp_path / f"t{parallel}.log").read_text() == said
 
 
+@pytest.fixture
+def heard():
+    """Ctrl-C is heard as in a terminal, also where the tests run in processes that ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heard")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stop_reaches_all_once_and_is_waited_for(tmp_path, number):
     tasks = [task(tmp_path, name, OBEYING + WAIT) for name in ("a", "b", "never")]

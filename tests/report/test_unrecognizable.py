@@ -92,5 +92,5 @@ def test_t_sne_is_seeded(searched, tmp_path):
 def test_columns_of_different_lengths_are_refused(searched):
     _, given = searched
     # Some are also refused by the annotations, which only tests enforce.
-    with pytest.raises((VlrfaceError, TypeError), match="columns of|Type-check"):
+    with pytest.raises((VlrfaceError, TypeError), match=r"columns of|Type-check"):
         SearchedPool(given.embeddings, given.destroyed, given.names[1:], given.sizes)
