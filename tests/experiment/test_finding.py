@@ -5,17 +5,50 @@ import json
 import typing
 
 import cv2
+import numpy as np
 import pytest
-from tests.experiment.test_commands import GRID, model  # noqa: F401 (a fixture)
 
 from vlrface.experiment import options
 from vlrface.experiment.encoding import encode_pictures
 from vlrface.experiment.finding import NOTHING_LEFT, find_unrecognizable
+from vlrface.experiment.options import ModelOptions
 from vlrface.images.degrade import degraded
 from vlrface.images.procedural import procedural_faces
 from vlrface.report import Projection
 from vlrface.types import Faces, VlrfaceError
 from vlrface.unrecognizable import Method
+
+GREY = ModelOptions(order="rgb", mean=127.5, scale=1 / 127.5)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """An ONNX model that gives fine detail (a Laplacian of 32 x 32 pixels) and a 1: without detail, all are alike."""
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    from onnx import TensorProto, helper, numpy_helper
+
+    laplacian = np.array([[0, -1, 0], [-1, 4, -1], [0, -1, 0]], np.float32) / 3
+    weights = [
+        numpy_helper.from_array(np.broadcast_to(laplacian, (1, 3, 3, 3)).copy(), "kernel"),
+        numpy_helper.from_array(np.array([0, 0, 0, 1], np.int64), "pads"),
+        numpy_helper.from_array(np.array(1.0, np.float32), "one"),
+    ]
+    nodes = [
+        helper.make_node("Conv", ["x", "kernel"], ["detail"], strides=[2, 2]),
+        helper.make_node("Flatten", ["detail"], ["flat"]),
+        helper.make_node("Pad", ["flat", "pads", "one"], ["y"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "detail",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3, 32, 32])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 226])],
+        weights,
+    )
+    path = tmp_path_factory.mktemp("model") / "detail.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), str(path))
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -31,9 +64,9 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def found(folder, model, tmp_path_factory):  # noqa: F811 (the fixture)
+def found(folder, model, tmp_path_factory):
     out = tmp_path_factory.mktemp("found")
-    return find_unrecognizable(folder, model, out, model_options=GRID, progress=False), out
+    return find_unrecognizable(folder, model, out, model_options=GREY, progress=False), out
 
 
 def rows_of(out):
@@ -60,7 +93,7 @@ def test_json_says_what_was_found_and_how(found):
     values = json.loads((out / "unrecognizable.json").read_text())
     assert values["counts"] == {"faces": 201, "not_encoded": 1, "found": int(result.found.sum())}
     assert values["clusters"][0]["chosen"]
-    assert values["encoder"]["file"] == "grid.onnx"
+    assert values["encoder"]["file"] == "detail.onnx"
     assert values["settings"]["seed"] == 0
     assert values["reference"]["degradation"]["side_px"] == [4, 9]
     assert set(values["clusters"][0]["evidence"]) <= set(values["meanings"])
@@ -83,21 +116,21 @@ def test_the_pages_are_there(found):
     }  # fmt: skip
 
 
-def test_lists_and_encoded_faces_give_the_same(folder, model, found, tmp_path):  # noqa: F811 (the fixture)
+def test_lists_and_encoded_faces_give_the_same(folder, model, found, tmp_path):
     result, _ = found
     names = sorted(path.name for path in folder.iterdir())
     (tmp_path / "list.txt").write_text("# the pool\n" + "\n".join(names) + "\n")
     (tmp_path / "list.csv").write_text("file,identity\n" + "\n".join(f"{name},7" for name in names) + "\n")
     faces = tmp_path / "faces.npz"
-    encode_pictures(model, folder, faces, layout="pictures", model_options=GRID, progress=False)
+    encode_pictures(model, folder, faces, layout="pictures", model_options=GREY, progress=False)
     for pool in (tmp_path / "list.txt", tmp_path / "list.csv", faces):
-        again = find_unrecognizable(pool, model, tmp_path / "out", pictures=folder, model_options=GRID, progress=False)
+        again = find_unrecognizable(pool, model, tmp_path / "out", pictures=folder, model_options=GREY, progress=False)
         assert again.scores == pytest.approx(result.scores, abs=1e-6, nan_ok=True)
 
 
-def test_what_cannot_be_searched_is_refused(folder, model, tmp_path):  # noqa: F811 (the fixture)
+def test_what_cannot_be_searched_is_refused(folder, model, tmp_path):
     def find(pool, **given):
-        return find_unrecognizable(pool, model, tmp_path / "out", model_options=GRID, progress=False, **given)
+        return find_unrecognizable(pool, model, tmp_path / "out", model_options=GREY, progress=False, **given)
 
     with pytest.raises(VlrfaceError, match="no such folder, list or Faces file"):
         find(tmp_path / "none")
@@ -110,7 +143,7 @@ def test_what_cannot_be_searched_is_refused(folder, model, tmp_path):  # noqa: F
     with pytest.raises(VlrfaceError, match="points outside"):
         find(tmp_path / "outside.txt")
     faces = tmp_path / "faces.npz"
-    encode_pictures(model, folder, faces, layout="pictures", model_options=GRID, progress=False)
+    encode_pictures(model, folder, faces, layout="pictures", model_options=GREY, progress=False)
     with pytest.raises(VlrfaceError, match="--pictures"):
         find(faces)
     with pytest.raises(VlrfaceError, match="encoded pictures are not there"):
@@ -122,7 +155,7 @@ def test_what_cannot_be_searched_is_refused(folder, model, tmp_path):  # noqa: F
         find(faces, pictures=folder)
     (tmp_path / "file").write_text("")
     with pytest.raises(VlrfaceError, match="give a folder"):
-        find_unrecognizable(folder, model, tmp_path / "file", model_options=GRID)
+        find_unrecognizable(folder, model, tmp_path / "file", model_options=GREY)
 
 
 def test_the_options_of_the_command_are_those_of_what_it_calls():

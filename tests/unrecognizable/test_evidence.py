@@ -8,7 +8,12 @@ from tests.unrecognizable.made import pool
 
 from vlrface.types import VlrfaceError
 from vlrface.unrecognizable import Pool
-from vlrface.unrecognizable.evidence import evidence_of, mean_product, mixing_of, unit
+from vlrface.unrecognizable.evidence import Observed, mean_product, mixing_of, unit
+from vlrface.unrecognizable.evidence import evidence_of as evidence_of_observed
+
+
+def evidence_of(given, members, others):
+    return evidence_of_observed(Observed.of(given), members, others)
 
 
 def cosine(a, b):

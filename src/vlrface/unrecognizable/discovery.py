@@ -11,7 +11,15 @@ from numpy import ndarray
 from vlrface.metrics.cosine import UnitRows, unit_rows
 from vlrface.types import VlrfaceError
 from vlrface.unrecognizable.clusters import Method, hierarchy
-from vlrface.unrecognizable.evidence import Cluster, Evidence, Pool, evidence_of, likeness_of, mixing_of
+from vlrface.unrecognizable.evidence import (
+    Cluster,
+    Evidence,
+    Observed,
+    Pool,
+    evidence_of,
+    likeness_of,
+    mixing_of,
+)
 from vlrface.unrecognizable.scoring import Score, fitted_score
 
 LEAST: Final = 20
@@ -191,12 +199,13 @@ def _described(
     shown = [*cut.taken.tolist(), *(each for each in others[:_SHOWN] if faces[each] >= least)]
     taken = np.zeros(len(pool.embeddings), bool)
     taken[known.rows] = np.isin(inside, cut.taken)
+    observed = Observed.of(pool)
     made: list[tuple[int, Cluster]] = []
     for old in shown:
         members = np.zeros(len(pool.embeddings), bool)
         members[known.rows] = inside == old
-        # The clusters that may be taken are compared with none of each other.
-        evidence = evidence_of(pool, members, known.encoded & ~members & ~taken)
+        rest = known.encoded & ~members & ~taken  # a cluster that may be taken is not compared with another such
+        evidence = evidence_of(observed, members, rest)
         votes = [each.speaks_for for each in evidence.values()]
         destroyed = int((outside == old).sum())
         recall, share = destroyed / len(outside), float(faces[old] / len(inside))
@@ -209,7 +218,7 @@ def _described(
             destroyed=destroyed,
             evidence={**crowd, **evidence},
             chosen=old in cut.taken and 2 * sum(votes) >= len(votes) and crowd["mixing"].speaks_for,
-            likeness=(likeness_of(pool, members), likeness_of(pool, known.encoded & ~members & ~taken)),
+            likeness=(likeness_of(observed, members), likeness_of(observed, rest)),
         )
         made.append((old, cluster))
     made.sort(key=lambda each: (not each[1].chosen, -each[1].faces))

@@ -151,35 +151,64 @@ def mixing_of(
     return Evidence(share, mixture, share >= mixture / 4)
 
 
-def evidence_of(pool: Pool, members: Bool[ndarray, " n"], others: Bool[ndarray, " n"]) -> dict[str, Evidence]:
+@dataclass(frozen=True, eq=False)
+class Observed:
+    """What is observed of each face of a pool, once for all clusters.
+
+    Attributes:
+        unit: (n, d) rows of unit length; NaN where there is no embedding.
+        looks: as the pool's.
+        columns: by name, in the order of `MEANINGS`: (n,) values, NaN where unknown, and whether larger ones speak for
+            an unrecognizable face.
+    """
+
+    unit: Float[ndarray, "n d"]
+    looks: Float[ndarray, "n t"] | None
+    columns: Mapping[str, tuple[Float[ndarray, " n"], bool]]
+
+    @classmethod
+    def of(cls, pool: Pool) -> "Observed":
+        """Observe the faces of a pool."""
+        rows = unit(pool.embeddings)
+        copies = unit(pool.destroyed)
+        center = np.nanmean(copies, axis=0, dtype=np.float64)
+        center /= max(float(np.linalg.norm(center)), np.finfo(np.float64).tiny)
+        columns: dict[str, tuple[ndarray, bool]] = {"nearness": (rows @ center.astype(rows.dtype), True)}
+        if pool.origins is not None:
+            columns["response"] = (_response(rows, copies, pool.origins), True)
+        columns["length"] = (np.linalg.norm(pool.embeddings, axis=1), False)
+        if pool.recognizability is not None:
+            columns["recognizability"] = (pool.recognizability, False)
+        return cls(rows, pool.looks, columns)
+
+
+def evidence_of(observed: Observed, members: Bool[ndarray, " n"], others: Bool[ndarray, " n"]) -> dict[str, Evidence]:
     """All that can be observed of the faces of a cluster, beside the others.
 
     Args:
-        pool: faces and destroyed pictures.
+        observed: the faces of the pool.
         members: the cluster.
         others: the faces that it is compared with; all encoded, as the members are.
     """
-    near = unit(pool.embeddings) @ _center(pool.destroyed)
-    columns: dict[str, tuple[ndarray, bool]] = {"nearness": (near, True)}
-    response = _response(pool)
-    if response is not None:
-        columns["response"] = (response, True)
-    columns["length"] = (np.linalg.norm(pool.embeddings.astype(np.float64), axis=1), False)
-    if pool.recognizability is not None:
-        columns["recognizability"] = (pool.recognizability, False)
     found: dict[str, Evidence] = {}
-    for name, (values, larger) in columns.items():
+    for name, (values, larger) in observed.columns.items():
         inside, outside = _median(values[members]), _median(values[others])
         if np.isfinite(inside) and np.isfinite(outside):
             found[name] = Evidence(inside, outside, inside > outside if larger else inside < outside)
-    return found | _agreement(pool, members, others)
+    inside, outside = mean_product(observed.unit[members]), mean_product(observed.unit[others])
+    if np.isfinite(inside) and np.isfinite(outside):
+        alike = likeness_of(observed, members) - likeness_of(observed, others)
+        # A person's pictures are alike, and so are their embeddings; what counts is agreement beyond that.
+        explained = max(alike, 0.0) if np.isfinite(alike) else 0.0
+        found["agreement"] = Evidence(inside, outside, inside - outside > explained)
+    return found
 
 
-def likeness_of(pool: Pool, members: Bool[ndarray, " n"]) -> float:
+def likeness_of(observed: Observed, members: Bool[ndarray, " n"]) -> float:
     """Mean correlation between the pictures of two members; NaN without pictures."""
-    if pool.looks is None:
+    if observed.looks is None:
         return float("nan")
-    rows = pool.looks[members]
+    rows = observed.looks[members]
     return mean_product(rows[np.isfinite(rows).all(axis=1)])
 
 
@@ -189,41 +218,23 @@ def mean_product(rows: Float[ndarray, "m d"]) -> float:
     if m < 2:
         return float("nan")
     total = rows.sum(axis=0, dtype=np.float64)
-    own = float((rows.astype(np.float64) ** 2).sum())
+    own = float(np.einsum("nd,nd->n", rows, rows).sum(dtype=np.float64))
     return (float(total @ total) - own) / (m * (m - 1))
 
 
-def _agreement(pool: Pool, members: ndarray, others: ndarray) -> dict[str, Evidence]:
-    rows = unit(pool.embeddings)
-    inside, outside = mean_product(rows[members]), mean_product(rows[others])
-    if not (np.isfinite(inside) and np.isfinite(outside)):
-        return {}
-    alike = likeness_of(pool, members) - likeness_of(pool, others)
-    # A person's pictures are alike, and so are their embeddings; what counts is agreement beyond that.
-    explained = max(alike, 0.0) if np.isfinite(alike) else 0.0
-    return {"agreement": Evidence(inside, outside, inside - outside > explained)}
-
-
-def _response(pool: Pool) -> Float[ndarray, " n"] | None:
+def _response(rows: ndarray, copies: ndarray, origins: ndarray) -> ndarray:
     """Cosine of each face to its destroyed copy (the mean of several); NaN for a face without."""
-    if pool.origins is None:
-        return None
-    cosines = (unit(pool.embeddings)[pool.origins] * unit(pool.destroyed)).sum(axis=1)
+    cosines = (rows[origins] * copies).sum(axis=1, dtype=np.float64)
     good = np.isfinite(cosines)
-    count = np.bincount(pool.origins[good], minlength=len(pool.embeddings))
-    total = np.bincount(pool.origins[good], cosines[good], minlength=len(pool.embeddings))
+    count = np.bincount(origins[good], minlength=len(rows))
+    total = np.bincount(origins[good], cosines[good], minlength=len(rows))
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
 def unit(embeddings: Float[ndarray, "n d"]) -> Float[ndarray, "n d"]:
     """Rows of unit length; NaN stays NaN."""
-    lengths = np.linalg.norm(embeddings.astype(np.float64), axis=1, keepdims=True)
-    return embeddings / np.maximum(lengths, np.finfo(np.float64).tiny)
-
-
-def _center(embeddings: ndarray) -> ndarray:
-    mean = np.nanmean(unit(embeddings), axis=0)
-    return mean / max(float(np.linalg.norm(mean)), np.finfo(np.float64).tiny)
+    lengths = np.linalg.norm(embeddings, axis=1, keepdims=True)
+    return embeddings / np.maximum(lengths, np.finfo(embeddings.dtype).tiny)
 
 
 def _median(values: ndarray) -> float:
