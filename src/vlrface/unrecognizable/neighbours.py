@@ -13,7 +13,7 @@ EXACT_UP_TO: Final = 20_000
 
 _CHUNK_ROWS: Final = 1024
 _LISTS_PER_ROOT: Final = 4
-_PROBED_SHARE: Final = 1 / 64
+_PROBED_SHARE: Final = 1 / 128
 _TRAINED_PER_LIST: Final = 40
 
 
@@ -22,7 +22,7 @@ def neighbours(
 ) -> tuple[Int[ndarray, "n k"], Float32[ndarray, "n k"]]:
     """The nearest other rows of every row.
 
-    Above `exact_up_to` rows, faiss parts the rows into lists of near ones and looks into a 64th of the lists: some
+    Above `exact_up_to` rows, faiss parts the rows into lists of near ones and looks into a 128th of the lists: some
     neighbours are missed where rows are spread evenly (`benchmarks/unrecognizable.py` says how many).
 
     Args:
