@@ -14,6 +14,7 @@ EXACT_UP_TO: Final = 20_000
 _CHUNK_ROWS: Final = 1024
 _LISTS_PER_ROOT: Final = 4
 _PROBED_SHARE: Final = 1 / 128
+_LEAST_PROBED: Final = 8
 _TRAINED_PER_LIST: Final = 40
 
 
@@ -22,8 +23,8 @@ def neighbours(
 ) -> tuple[Int[ndarray, "n k"], Float32[ndarray, "n k"]]:
     """The nearest other rows of every row.
 
-    Above `exact_up_to` rows, faiss parts the rows into lists of near ones and looks into a 128th of the lists: some
-    neighbours are missed where rows are spread evenly (`benchmarks/unrecognizable.py` says how many).
+    Above `exact_up_to` rows, faiss parts the rows into lists of near ones and looks into a 128th of the lists, 8 at
+    least: some neighbours are missed where rows are spread evenly (`benchmarks/unrecognizable.py` says how many).
 
     Args:
         unit: (n, d), rows of unit length.
@@ -67,14 +68,14 @@ def _searched(unit: ndarray, count: int) -> tuple[ndarray, ndarray]:
             f'{len(unit)} embeddings need faiss for their neighbours: pip install "vlrface[cluster]"'
         ) from error
     library: Any = faiss  # its types are those of C++
-    lists = int(_LISTS_PER_ROOT * len(unit) ** 0.5)
+    lists = max(1, min(int(_LISTS_PER_ROOT * len(unit) ** 0.5), len(unit) // _TRAINED_PER_LIST))
     width = unit.shape[1]
     index = library.IndexIVFFlat(library.IndexFlatIP(width), width, lists, library.METRIC_INNER_PRODUCT)
     index.cp.max_points_per_centroid = _TRAINED_PER_LIST
     index.cp.niter = 5
     index.train(unit)
     index.add(unit)
-    index.nprobe = max(1, round(lists * _PROBED_SHARE))
+    index.nprobe = min(lists, max(_LEAST_PROBED, round(lists * _PROBED_SHARE)))
     cosines, rows = index.search(unit, count)
     return rows, cosines
 
