@@ -22,7 +22,6 @@ and 9 GiB; `--share` runs them on a share of the probes instead, their seconds s
 """
 
 import argparse
-import json
 import os
 import platform
 import resource
@@ -37,8 +36,8 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import numpy as np
+from result import give
 
-from vlrface.files import written_atomically
 from vlrface.metrics.identification import Ranks, closed_set_ranks, cmc, mean_average_precision
 from vlrface.metrics.intervals import bootstrap_shares
 from vlrface.metrics.open_set import (
@@ -395,11 +394,8 @@ def main() -> None:
                 sign, limit = TARGETS.get(key, ("", 0.0))
                 print(f"{key:32}{value:12,.3f}  {f'{sign} {limit:g}' if sign else ''}", flush=True)
             found |= measured
-    line = json.dumps({k: round(v, 4) if isinstance(v, float) else v for k, v in {**found, **around}.items()})
-    if options.json is not None:
-        with written_atomically(options.json) as temporary:
-            temporary.write_text(line + "\n", encoding="utf-8")
-    print(line)
+    rounded = {k: round(v, 4) if isinstance(v, float) else v for k, v in {**found, **around}.items()}
+    give(rounded, options.json)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ saved as files.
 """
 
 import argparse
-import json
 import multiprocessing
 import os
 import re
@@ -30,6 +29,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from fuzzing.targets import SHARES, TARGETS
 from fuzzing.worker import Outcome, case, run
+from result import give
 
 CHUNK = 2500  # cases of one process
 PATIENCE = 20.0  # seconds beyond the limit of a case after which its process is ended
@@ -187,7 +187,7 @@ def main() -> None:
         print(f"{name:16}{o.inputs:9,}{o.accepted:10,}{refused:9,}{len(o.findings):9,}", end="")
         print(f"{o.worst_seconds * 1e3:10,.1f}{o.worst_bytes / 2**20:11,.2f}")
     print("\n".join(["", *lines]) if lines else "")
-    line = json.dumps(
+    give(
         {
             "fuzz_inputs": sum(outcome.inputs for outcome in fuzzer.outcomes.values()),
             "fuzz_escapes": sum(len(outcome.findings) for outcome in fuzzer.outcomes.values()),
@@ -197,11 +197,9 @@ def main() -> None:
                 name: {"inputs": o.inputs, "accepted": o.accepted, "escapes": len(o.findings)}
                 for name, o in fuzzer.outcomes.items()
             },
-        }
+        },
+        options.json,
     )
-    if options.json is not None:
-        options.json.write_text(line + "\n", encoding="utf-8")
-    print(line)
     sys.exit(any(outcome.findings for outcome in fuzzer.outcomes.values()))
 
 

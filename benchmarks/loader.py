@@ -9,7 +9,6 @@ spends per image, its threads included, is given too: it depends less on what el
 """
 
 import argparse
-import json
 import os
 import tempfile
 import time
@@ -18,6 +17,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from result import give
 
 from vlrface.data.batches import Batches, Part, Transform
 from vlrface.data.cache import Crops, cached_crops
@@ -95,7 +95,7 @@ def main() -> None:
             print(f"{name:22}{workers:8}{speed:10,.0f}{busy:15.0f}")
     first = next(iter(found.values()))
     best = max(first, key=lambda workers: first[workers])
-    line = json.dumps(
+    give(
         {
             "loader_images_per_second": round(first[best][0], 1),
             "workers": best,
@@ -104,11 +104,9 @@ def main() -> None:
                 for name, by_workers in found.items()
             },
             "load_average": load,
-        }
+        },
+        options.json,
     )
-    if options.json is not None:
-        options.json.write_text(line + "\n", encoding="utf-8")
-    print(line)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ number. Degraded are procedural faces of 112 pixels, decoded the same faces as J
 """
 
 import argparse
-import json
 import os
 import statistics
 import time
@@ -18,6 +17,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from result import give
 
 from vlrface.images.decode import decode_bytes
 from vlrface.images.degrade import SURVEILLANCE, UNRECOGNIZABLE, DegradationRange, degrade
@@ -108,18 +108,16 @@ def main() -> None:
     print(f"{'job':32}{'median':>10}{'best':>10}")
     for name, (median, best) in found.items():
         print(f"{name:32}{median:10,.0f}{best:10,.0f}")
-    line = json.dumps(
+    give(
         {
             "faces_per_second": round(found[f"faces, {SIZE} px"][0], 1),
             "degrade_per_second": round(found[f"degrade {SIZE} to 12-40 px"][0], 1),
             "decode_per_second": round(found[f"decode JPEG, {SIZE} px"][0], 1),
             "best": {name: round(best, 1) for name, (_, best) in found.items()},
             "load_average": load,
-        }
+        },
+        options.json,
     )
-    if options.json is not None:
-        options.json.write_text(line + "\n", encoding="utf-8")
-    print(line)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ Several files are trainings of one recipe: figures are means over them, and the 
 """
 
 import argparse
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
+from result import give
 
 from vlrface.evaluate import Retrieval, compare
 from vlrface.types import UNRECOGNIZABLE_ROLE, Faces, VlrfaceError
@@ -105,10 +105,7 @@ def main() -> None:
         value, low, high = (100 * x for x in (change.difference.value, change.difference.low, change.difference.high))
         print(f"{name:<16}{100 * change.first.value:8.1f}{value:+9.2f}  [{low:.2f}, {high:.2f}]")
         figures[name] = value
-    line = json.dumps(figures)
-    if options.json:
-        options.json.write_text(line + "\n", encoding="utf-8")
-    print(line)
+    give(figures, options.json)
 
 
 if __name__ == "__main__":

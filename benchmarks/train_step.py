@@ -8,15 +8,14 @@ and the median of the steps is taken. The last line is JSON: `images_per_second`
 """
 
 import argparse
-import json
 import platform
 import statistics
 import time
 from pathlib import Path
 
 import torch
+from result import give
 
-from vlrface.files import written_atomically
 from vlrface.models.mobilefacenet import ConvolutionUnit, MobileFaceNet, mobilefacenet_input
 from vlrface.models.recognizer import Recognizer
 
@@ -64,11 +63,7 @@ def main() -> None:
     print(f"{'depthwise convolution, stride 2':<44}{'images per second':>18}")
     print(f"{'every second value of the plain one (ours)':<44}{figures['images_per_second']:>18}")
     print(f"{'strided, as PyTorch has it':<44}{figures['strided_images_per_second']:>18}")
-    line = json.dumps(figures)
-    if options.json is not None:
-        with written_atomically(options.json) as temporary:
-            temporary.write_text(line + "\n", encoding="utf-8")
-    print(line)
+    give(figures, options.json)
 
 
 if __name__ == "__main__":

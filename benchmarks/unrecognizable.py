@@ -10,7 +10,6 @@ the machine has other work.
 """
 
 import argparse
-import json
 import os
 import resource
 import time
@@ -18,8 +17,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from result import give
 
-from vlrface.files import written_atomically
 from vlrface.metrics.cosine import unit_rows
 from vlrface.unrecognizable import Pool, discover
 from vlrface.unrecognizable.neighbours import neighbours
@@ -100,11 +99,8 @@ def main() -> None:
     for key, value in found.items():
         limit = TARGETS.get(key)
         print(f"{key:24}{value:12,.3f}  {'' if limit is None else f'≤ {limit:g}'}")
-    line = json.dumps({key: round(value, 4) if isinstance(value, float) else value for key, value in found.items()})
-    if options.json is not None:
-        with written_atomically(options.json) as temporary:
-            temporary.write_text(line + "\n", encoding="utf-8")
-    print(line)
+    rounded = {key: round(value, 4) if isinstance(value, float) else value for key, value in found.items()}
+    give(rounded, options.json)
 
 
 if __name__ == "__main__":

@@ -25,20 +25,6 @@ from vlrface.experiment.config import (
 )
 
 full = load_recipe(Path(__file__).with_name("short.py"))
-arcface = replace(
-    full,
-    name="arcface",
-    model=replace(full.model, regression=False, attention=False),
-    data=replace(full.data, unrecognizable=()),
-    objective=replace(
-        full.objective, weights=replace(full.objective.weights, regression=0.0, diversion=0.0, projection=0.0)
-    ),
-)
-
-
-def head(config: HeadConfig, **rates: float) -> Experiment:
-    """ArcFace's recipe with another head."""
-    return replace(arcface, head=config, training=replace(arcface.training, **rates))
 
 
 def method(regression: float = 0.0, diversion: float = 0.0, projection: float = 0.0, floor: float = 0.3) -> Experiment:
@@ -49,6 +35,14 @@ def method(regression: float = 0.0, diversion: float = 0.0, projection: float = 
         model=replace(full.model, regression=regression > 0 or diversion > 0, attention=projection > 0),
         objective=replace(full.objective, weights=weights, deviation_floor=floor),
     )
+
+
+arcface = replace(method(), name="arcface", data=replace(full.data, unrecognizable=()))
+
+
+def head(config: HeadConfig, **rates: float) -> Experiment:
+    """ArcFace's recipe with another head."""
+    return replace(arcface, head=config, training=replace(arcface.training, **rates))
 
 
 def magface(scale: float, lowest: float, highest: float) -> MagFaceConfig:

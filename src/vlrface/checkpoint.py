@@ -83,15 +83,6 @@ class Checkpoint:
         return cls(tensors, json.loads(metadata[_CARD_KEY]))
 
 
-def is_checkpoint(path: Path) -> bool:
-    """Whether a file is a checkpoint of vlrface, by its header."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            return _CARD_KEY in (file.metadata() or {})
-    except (SafetensorError, OSError):
-        return False
-
-
 def read_card(path: Path) -> dict[str, Any] | None:
     """The card of a checkpoint, without its tensors; None where no checkpoint of vlrface is."""
     try:

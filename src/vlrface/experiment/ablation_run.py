@@ -15,10 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-
 from vlrface.checkpoint import read_card
-from vlrface.data.manifest import hold_out
 from vlrface.encode import encode_crops
 from vlrface.experiment.ablation import Training, is_finished, load_ablation
 from vlrface.experiment.ablation_jobs import INTERRUPTED, stop_with_parent
@@ -34,10 +31,10 @@ from vlrface.experiment.ablation_measures import (
 )
 from vlrface.experiment.config import Experiment
 from vlrface.experiment.encoding import encode_benchmark
-from vlrface.experiment.layouts import read_layout
+from vlrface.experiment.layouts import LAYOUT_OF, read_layout
 from vlrface.experiment.model import Model, load_model
 from vlrface.experiment.options import Layout, ModelOptions
-from vlrface.experiment.sources import Places, load_source
+from vlrface.experiment.sources import Places, held_people, load_source
 from vlrface.experiment.stem import remembering
 from vlrface.experiment.training import train_experiment
 from vlrface.train.loop import BEST_NAME, TrainingInterruptedError
@@ -45,14 +42,7 @@ from vlrface.types import Faces, VlrfaceError
 
 _BATCH: Final = 64
 _LOCK_SECONDS: Final = 60
-_LAYOUTS: Final[dict[str, Layout]] = {
-    "tinyface": "tinyface",
-    "survface-id": "survface-id",
-    "survface-verif": "survface-verif",
-    "scface": "scface",
-    "cross-resolution": "cross-resolution",
-    "pairs": "bin",
-}
+_LAYOUTS: Final[dict[str, Layout]] = {**LAYOUT_OF, "pairs": "bin"}
 
 
 @dataclass(frozen=True)
@@ -169,10 +159,7 @@ def encode_held_out(model: Model, experiment: Experiment, places: Places) -> Fac
     """The crops of the held-out training identities, by which the recipe's choices are made: flip-fused."""
     config = experiment.data.validation
     source = load_source(config.source, places)
-    _, held = hold_out(source.manifest, config.identities, seed=config.seed)
-    # A person may stand in two folders, "7" and "007": whoever is held out is held out of all.
-    people = np.unique(source.people[np.isin(source.manifest.identities, held.identities)])
-    source = source.rows(source.usable(people))
+    source = source.rows(source.usable(held_people(source, config)))
     meta = {**model.meta, "data": held_out_name(experiment), "crops": "as given, unaligned"}
     return encode_crops(model.encoder, source.crops, source.manifest, flip=True, batch_size=_BATCH, meta=meta)
 

@@ -17,7 +17,7 @@ from vlrface.data.manifest import Benchmark
 from vlrface.evaluate import evaluate
 from vlrface.evaluate.measures import WITHOUT_MEASURE
 from vlrface.experiment.environment import environment
-from vlrface.experiment.layouts import read_layout
+from vlrface.experiment.layouts import LAYOUT_OF, read_layout
 from vlrface.experiment.measures import add_measures
 from vlrface.experiment.model import Model, is_model, load_model
 from vlrface.experiment.options import BenchmarkName, Layout, ModelOptions, Outputs, ProtocolOptions
@@ -26,13 +26,6 @@ from vlrface.experiment.pages import crop_opener, illustrations, write_pages
 from vlrface.experiment.protocols import protocol_of
 from vlrface.types import Faces, Report, VlrfaceError
 
-_LAYOUTS: dict[BenchmarkName, Layout] = {
-    "tinyface": "tinyface",
-    "survface-id": "survface-id",
-    "survface-verif": "survface-verif",
-    "scface": "scface",
-    "cross-resolution": "cross-resolution",
-}
 _FIRST = (
     r"rank(1|5|20)", r"mAP", r"rank1@(distance|side)=\d+", r"tpir20@fpir=[^,]+", r"tpir20_area",
     r"tpr@far=0\.(1|01)(,side=\d+)?", r"accuracy", r"auc", r"eer", r"rank1@reject=0\.3",
@@ -78,7 +71,7 @@ def evaluate_benchmark(
     model = load_model(source, model_options or ModelOptions()) if saved is None else None
     benchmark = None
     if data is not None:
-        layout = _LAYOUTS.get(name, layout) if layout == "auto" and list_file is None else layout
+        layout = LAYOUT_OF.get(name, layout) if layout == "auto" and list_file is None else layout
         benchmark = read_layout(data, layout, list_file, allow_missing=allow_missing)
         if protocol.needs_pairs and benchmark.pairing is None:
             raise VlrfaceError(

@@ -12,14 +12,20 @@ from torch import Tensor
 
 from vlrface.calibrate import calibrate
 from vlrface.data.batches import Batches, BatchSource, Part
-from vlrface.data.manifest import hold_out
 from vlrface.data.views import ViewBatches
 from vlrface.encode import encode_crops
 from vlrface.experiment.check import check, predicts
 from vlrface.experiment.config import Experiment, FoundConfig, Source
 from vlrface.experiment.heads import build_head
 from vlrface.experiment.network import build_recognizer
-from vlrface.experiment.sources import Loaded, Places, load_source, load_statistics, unrecognizable_inputs
+from vlrface.experiment.sources import (
+    Loaded,
+    Places,
+    held_people,
+    load_source,
+    load_statistics,
+    unrecognizable_inputs,
+)
 from vlrface.experiment.teacher import class_means, teacher_embeddings
 from vlrface.experiment.views import frozen_maps, kept_views
 from vlrface.losses.objective import MethodObjective
@@ -118,8 +124,7 @@ def held_and_trained(experiment: Experiment, loaded: Mapping[Source | FoundConfi
     """
     config = experiment.data
     source = loaded[config.validation.source]
-    _, held_manifest = hold_out(source.manifest, config.validation.identities, seed=config.validation.seed)
-    held = np.unique(source.people[np.isin(source.manifest.identities, held_manifest.identities)])
+    held = held_people(source, config.validation)
     everybody = [loaded[part.source] for part in config.parts]
     usable = np.concatenate([each.people[each.crops.failures == ""] for each in everybody])
     trained = np.setdiff1d(usable, held)

@@ -18,7 +18,7 @@ from vlrface.experiment.model import Model, load_model
 from vlrface.experiment.options import Layout, ModelOptions
 from vlrface.experiment.outputs import check_suffix
 from vlrface.images.decode import DecodeError
-from vlrface.images.degrade import UNRECOGNIZABLE, degraded
+from vlrface.images.degrade import UNRECOGNIZABLE, DegradationRange, degraded
 from vlrface.types import UNKNOWN_IDENTITY, UNRECOGNIZABLE_ROLE, Faces
 
 _DESTROYED = 200
@@ -69,12 +69,30 @@ def encode_benchmark(
     return faces.joined(encode_destroyed(model.encoder, pictures, flip=flip)) if pictures else faces
 
 
-def encode_destroyed(encoder: Encoder, pictures: Sequence[UInt8[ndarray, "_ _ 3"]], *, flip: bool) -> Faces:
-    """Faces with the role "unrecognizable": pictures destroyed by severe degradation (seed 0).
+def encode_destroyed(
+    encoder: Encoder,
+    pictures: Sequence[UInt8[ndarray, "_ _ 3"]],
+    *,
+    flip: bool,
+    degradation: DegradationRange = UNRECOGNIZABLE,
+    seed: int = 0,
+    batch_size: int = 64,
+    progress: bool = False,
+) -> Faces:
+    """Faces with the role "unrecognizable": pictures destroyed by severe degradation.
 
     They show where the network puts what nobody can recognise; no figure counts them.
+
+    Args:
+        encoder: the network.
+        pictures: what is destroyed.
+        flip: flip fusion.
+        degradation: how.
+        seed: of the degradation.
+        batch_size: crops per call of the network.
+        progress: show a progress bar.
     """
-    destroyed = degraded(pictures, UNRECOGNIZABLE, seed=0)
+    destroyed = degraded(pictures, degradation, seed)
     n = len(destroyed)
     manifest = Manifest(
         sources=np.array([f"#{i}" for i in range(n)]),
@@ -83,4 +101,5 @@ def encode_destroyed(encoder: Encoder, pictures: Sequence[UInt8[ndarray, "_ _ 3"
         truths={},
         root=None,
     )
-    return encode_crops(encoder, crops_in_memory(destroyed), manifest, flip=flip)
+    crops = crops_in_memory(destroyed)
+    return encode_crops(encoder, crops, manifest, flip=flip, batch_size=batch_size, progress=progress)

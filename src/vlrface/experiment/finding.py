@@ -1,7 +1,7 @@
 """`vlrface unrecognizable find`: a pool and an encoder in, the faces that nobody can recognise out."""
 
 import csv
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
@@ -12,18 +12,18 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 from numpy import ndarray
 
-from vlrface.data.cache import crops_in_memory
 from vlrface.data.folder import read_images
 from vlrface.data.lines import text_array, text_lines
 from vlrface.data.listed import path_inside
 from vlrface.data.manifest import Manifest
 from vlrface.data.table import read_table
-from vlrface.encode import encode, encode_crops
+from vlrface.encode import encode
+from vlrface.experiment.encoding import encode_destroyed
 from vlrface.experiment.model import Model, load_model
 from vlrface.experiment.options import ModelOptions
 from vlrface.files import write_json, written_atomically
 from vlrface.images.decode import DecodeError
-from vlrface.images.degrade import UNRECOGNIZABLE, DegradationRange, degraded
+from vlrface.images.degrade import UNRECOGNIZABLE, DegradationRange
 from vlrface.metrics.cosine import unit_rows
 from vlrface.report import Projection, SearchedPool, write_unrecognizable
 from vlrface.types import UNKNOWN_IDENTITY, UNRECOGNIZABLE_ROLE, Faces, VlrfaceError
@@ -76,9 +76,12 @@ def find_unrecognizable(
     )
     _check_same_model(faces, model)
     flip = bool(faces.meta.get("flip", True))
-    destroyed, origins = _destroyed(model, read.manifest, flip, batch_size, seed, progress)
+    looks, seen, origins = _seen(read.manifest, seed)
+    destroyed = encode_destroyed(
+        model.encoder, seen, flip=flip, degradation=NOTHING_LEFT, seed=seed, batch_size=batch_size, progress=progress
+    ).embeddings
     predicted = faces.recognizability if np.isfinite(faces.recognizability[faces.encoded]).all() else None
-    found = discover(Pool(faces.embeddings, destroyed, origins, predicted, _looks(read.manifest)), settings)
+    found = discover(Pool(faces.embeddings, destroyed, origins, predicted, looks), settings)
     facts = {
         "pool": "/".join(pool.resolve().parts[-2:]),
         "encoder": {key: model.meta[key] for key in _IDENTIFYING if key in model.meta} | {"file": encoder.name},
@@ -88,16 +91,12 @@ def find_unrecognizable(
     }
     written = write_discovery(output, found, faces, facts)
     if find_spec("matplotlib") is not None:
-        searched = SearchedPool(faces.embeddings, destroyed, faces.names, faces.sizes, _opener(read.manifest))
+        searched = SearchedPool(faces.embeddings, destroyed, faces.names, faces.sizes, read.manifest.picture)
         written += write_unrecognizable(output, found, searched, projection=projection, seed=seed)
     else:
         print('no pages without the extra "report": pip install "vlrface[report]"')
     _say(found, faces, written)
     return found
-
-
-def _opener(manifest: Manifest) -> Callable[[int], UInt8[ndarray, "_ _ 3"]]:
-    return lambda row: manifest.picture(row)
 
 
 def _say(found: Discovery, faces: Faces, written: Sequence[Path]) -> None:
@@ -115,29 +114,24 @@ def _say(found: Discovery, faces: Faces, written: Sequence[Path]) -> None:
     print(f"written     {', '.join(path.name for path in written)} in {written[0].parent}")
 
 
-def _destroyed(
-    model: Model, manifest: Manifest, flip: bool, batch_size: int, seed: int, progress: bool
-) -> tuple[Float[ndarray, "m d"], Int[ndarray, " m"]]:
-    """Embeddings of destroyed pictures, and the row of the pool that each was made of."""
-    drawn = np.sort(np.random.default_rng(seed).permutation(len(manifest))[:MAX_DESTROYED])
+def _seen(
+    manifest: Manifest, seed: int
+) -> tuple[Float[ndarray, "n t"], list[UInt8[ndarray, "_ _ 3"]], Int[ndarray, " m"]]:
+    """A few grey levels of each picture, NaN where it cannot be decoded; the pictures to destroy, and their rows."""
+    drawn = set(np.random.default_rng(seed).permutation(len(manifest))[:MAX_DESTROYED].tolist())
+    looks = np.full((len(manifest), LOOK_SIDE**2), np.nan, np.float32)
     pictures: list[UInt8[ndarray, "_ _ 3"]] = []
     origins: list[int] = []
-    for row in drawn.tolist():
+    for row in range(len(manifest)):
         with suppress(DecodeError):  # it is named among the faces
-            pictures.append(manifest.picture(row))
-            origins.append(row)
+            picture = manifest.picture(row)
+            looks[row] = looks_of([picture])[0]
+            if row in drawn:
+                pictures.append(picture)
+                origins.append(row)
     if not pictures:
         raise VlrfaceError("no picture of the pool can be decoded; `vlrface data check` says why")
-    copies = degraded(pictures, NOTHING_LEFT, seed)
-    rows = Manifest(
-        np.array([f"#{i}" for i in range(len(copies))]),
-        np.full(len(copies), UNKNOWN_IDENTITY, np.int64),
-        np.full(len(copies), UNRECOGNIZABLE_ROLE),
-    )
-    made = encode_crops(
-        model.encoder, crops_in_memory(copies), rows, flip=flip, batch_size=batch_size, progress=progress
-    )
-    return made.embeddings, np.array(origins)
+    return looks, pictures, np.array(origins)
 
 
 _IDENTIFYING: Final = ("model", "sha256", "experiment", "seed", "fingerprint", "step")
@@ -152,15 +146,6 @@ def _check_same_model(faces: Faces, model: Model) -> None:
                 f"the Faces file was made by another model ({key} {before!s:.40}, the encoder has {now!s:.40}): give "
                 "the encoder that made it, or search the folder of the pictures"
             )
-
-
-def _looks(manifest: Manifest) -> Float[ndarray, "n t"]:
-    """A few grey levels of each picture; NaN where it cannot be decoded."""
-    rows = np.full((len(manifest), LOOK_SIDE**2), np.nan, np.float32)
-    for row in range(len(manifest)):
-        with suppress(DecodeError):  # it is named among the faces
-            rows[row] = looks_of([manifest.picture(row)])[0]
-    return rows
 
 
 def write_discovery(output: Path, found: Discovery, faces: Faces, facts: Mapping[str, Any]) -> list[Path]:
@@ -232,7 +217,8 @@ def _read(pool: Path, pictures: Path | None) -> _Pool:
             raise VlrfaceError(f"{pool} holds pictures itself: leave out --pictures")
         return _Pool(read_images([pool]), None)
     if pool.suffix.lower() in _TABLES:
-        return _Pool(_pool_rows(read_table(pool, pictures)), None)
+        table = read_table(pool, pictures)
+        return _Pool(_manifest(table.sources, table.root), None)
     return _Pool(_listed(pool, pictures or pool.parent), None)
 
 
@@ -246,10 +232,6 @@ def _listed(path: Path, root: Path) -> Manifest:
     if not sources:
         raise VlrfaceError(f"{path}: names no picture. Write one a line, relative to {root}")
     return _manifest(text_array(sources, str(path)), root)
-
-
-def _pool_rows(manifest: Manifest) -> Manifest:
-    return _manifest(manifest.sources, manifest.root)
 
 
 def _manifest(sources: ndarray, root: Path | None) -> Manifest:

@@ -12,8 +12,17 @@ from vlrface.data.manifest import Benchmark, Manifest
 from vlrface.data.pairs import read_pairs
 from vlrface.data.recordio import read_records
 from vlrface.data.table import read_table
-from vlrface.experiment.options import Layout
+from vlrface.experiment.options import BenchmarkName, Layout
 from vlrface.types import VlrfaceError
+
+LAYOUT_OF: Final[dict[BenchmarkName, Layout]] = {
+    "tinyface": "tinyface",
+    "survface-id": "survface-id",
+    "survface-verif": "survface-verif",
+    "scface": "scface",
+    "cross-resolution": "cross-resolution",
+}
+"""The layout of the benchmarks that have one of their own."""
 
 _ENDINGS: Final[dict[str, Layout]] = {".bin": "bin", ".rec": "rec"}
 _TELLING: Final[tuple[tuple[str, Layout], ...]] = (

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from vlrface.calibrate import Calibration
-from vlrface.checkpoint import Checkpoint, is_checkpoint
+from vlrface.checkpoint import Checkpoint, read_card
 from vlrface.experiment.config import BackboneConfig, MobileFaceNetConfig, ModelConfig, model_from_json
 from vlrface.losses.recognizability import UnrecognizableStatistics
 from vlrface.models.attention import PerceptibilityAttention, spatial_kernel
@@ -23,7 +23,7 @@ from vlrface.types import VlrfaceError
 def build_backbone(config: BackboneConfig, data: Path | None, seed: int = 0) -> Backbone:
     """The trunk, with its starting weights if `data` is given."""
     weights = data / config.weights if data is not None and config.weights is not None else None
-    if weights is not None and is_checkpoint(weights):
+    if weights is not None and read_card(weights) is not None:
         return _trained_trunk(build_backbone(config, None, seed), weights)
     if isinstance(config, MobileFaceNetConfig):
         if weights is not None:

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from vlrface.data.cache import Crops, cached_crops, crops_in_memory
 from vlrface.data.folder import read_identity_folder
-from vlrface.data.manifest import Manifest
+from vlrface.data.manifest import Manifest, hold_out
 from vlrface.data.table import read_table
-from vlrface.experiment.config import FolderSource, FoundConfig, Source, UnrecognizableConfig
+from vlrface.experiment.config import FolderSource, FoundConfig, Source, UnrecognizableConfig, ValidationConfig
 from vlrface.images.degrade import degrade, degraded
 from vlrface.images.procedural import procedural_faces
 from vlrface.losses.recognizability import UnrecognizableStatistics
@@ -100,6 +100,15 @@ def load_source(source: Source | FoundConfig, places: Places) -> Loaded:
     )
     people = np.array([f"procedural {source.seed} {number}" for number in faces.identities])
     return Loaded(manifest, crops_in_memory(pictures), people)
+
+
+def held_people(source: Loaded, config: ValidationConfig) -> ndarray:
+    """Names of the people who are held out of a source, sorted.
+
+    A person may stand in two folders, "7" and "007": whoever is held out is held out of all.
+    """
+    _, held = hold_out(source.manifest, config.identities, seed=config.seed)
+    return np.unique(source.people[np.isin(source.manifest.identities, held.identities)])
 
 
 def _folder_person(name: str) -> str:

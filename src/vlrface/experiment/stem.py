@@ -11,8 +11,8 @@ import torch
 from jaxtyping import Float16, Float32, UInt8
 from numpy import ndarray
 
-from vlrface.checkpoint import fingerprint
 from vlrface.experiment.model import Model
+from vlrface.experiment.views import frozen_fingerprint, frozen_maps
 from vlrface.files import written_atomically
 from vlrface.models.backbone import InputSpec
 from vlrface.models.recognizer import Recognizer
@@ -36,8 +36,7 @@ def remembering(model: Model, pictures: str, cache: Path) -> Generator[Model]:
         yield model
         return
     recognizer = model.trained.recognizer
-    frozen = torch.nn.ModuleList(recognizer.backbone.steps()[: recognizer.frozen_steps])
-    key = hashlib.sha256(f"{fingerprint(frozen.state_dict())} {pictures}".encode()).hexdigest()[:24]
+    key = hashlib.sha256(f"{frozen_fingerprint(recognizer)} {pictures}".encode()).hexdigest()[:24]
     encoder = RememberedStem(recognizer, cache / f"maps-{key}.npy")
     yield replace(model, encoder=encoder)
     encoder.save()
@@ -120,7 +119,7 @@ class RememberedStem:
         unknown = [i for i, digest in enumerate(digests) if digest not in self._rows and digest not in self._new]
         if unknown:
             crops = torch.from_numpy(np.ascontiguousarray(images[unknown]))
-            made = self._recognizer.stem_maps(crops).half().contiguous().numpy()
+            made = frozen_maps(self._recognizer, crops).numpy()
             self._new |= {digests[i]: each for i, each in zip(unknown, made, strict=True)}
             self.computed += len(unknown)
         return np.stack([self._new[d] if d in self._new else self._kept[self._rows[d]] for d in digests])

@@ -40,8 +40,7 @@ def kept_views(
     Returns:
         Memory-mapped maps.
     """
-    frozen = torch.nn.ModuleList(recognizer.backbone.steps()[: recognizer.frozen_steps])
-    depends = [_VERSION, fingerprint(frozen.state_dict()), pictures, repr(part.transform), config.seed, config.count]
+    depends = [_VERSION, frozen_fingerprint(recognizer), pictures, repr(part.transform), config.seed, config.count]
     key = hashlib.sha256(json.dumps(depends).encode()).hexdigest()[:24]
     path = places.cache / f"views-{key}.npy"
     if not path.is_file():
@@ -62,6 +61,12 @@ def _keep(path: Path, part: Part, recognizer: Recognizer, config: ViewsConfig, p
             for batch in in_order(part, _BATCH, spec.height, spec.width, seed=config.seed, epoch=view, workers=workers):
                 file.write(np.ascontiguousarray(frozen_maps(recognizer, torch.from_numpy(batch.images)).numpy()).data)
                 bar.update(len(batch.rows))
+
+
+def frozen_fingerprint(recognizer: Recognizer) -> str:
+    """Changes with the weights of the frozen steps."""
+    frozen = torch.nn.ModuleList(recognizer.backbone.steps()[: recognizer.frozen_steps])
+    return fingerprint(frozen.state_dict())
 
 
 @torch.inference_mode()

@@ -11,7 +11,7 @@ from vlrface.report.names import count_name, meaning
 from vlrface.report.page import Panel
 from vlrface.report.template import render
 from vlrface.report.verdicts import apart
-from vlrface.report.wording import interval_text, points, value_text
+from vlrface.report.wording import interval_text, listed, points, value_text
 
 _MISSING: Final = "–"
 _NAMED: Final = 6
@@ -92,7 +92,7 @@ def _summary(table: AblationTable) -> str:
 
 def _listed(names: Sequence[str]) -> str:
     shown = list(names[:_NAMED]) + ([f"{len(names) - _NAMED} more"] if len(names) > _NAMED else [])
-    return " and ".join(filter(None, (", ".join(shown[:-1]), shown[-1])))
+    return listed(shown)
 
 
 def _panels(table: AblationTable) -> list[Panel]:

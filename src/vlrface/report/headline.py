@@ -9,7 +9,7 @@ import numpy as np
 
 from vlrface.report.conditions import measure_name, row_label, split_name
 from vlrface.report.names import meaning
-from vlrface.report.wording import interval_text, percent, threshold, value_text
+from vlrface.report.wording import interval_text, listed, percent, threshold, value_text
 from vlrface.types import Estimate, Report
 
 CARDS: Final = 4
@@ -136,8 +136,7 @@ def _along(report: Report, key: str, words: Callable[[str], str]) -> list[str]:
         return []
     rows = np.unique(np.linspace(0, len(names) - 1, 4).round().astype(int)).tolist()
     parts = [f"{percent(report.figures[n].value)} {words(split_name(n)[1][key])}" for n in (names[i] for i in rows)]
-    listed = " and ".join(filter(None, (", ".join(parts[:-1]), parts[-1])))
-    return [f"The right person is the first answer for {listed} of the probes."]
+    return [f"The right person is the first answer for {listed(parts)} of the probes."]
 
 
 def _rejection(report: Report) -> list[str]:

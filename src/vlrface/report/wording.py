@@ -1,7 +1,7 @@
 """Numbers in words for a person: "33.2 %", "+4.2 points", "3 min 12 s"."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, Literal
 
 import numpy as np
@@ -87,6 +87,11 @@ _FORMS: Final[dict[Unit, Callable[[float], str]]] = {
     "gain": points,
     "difference": signed,
 }
+
+
+def listed(words: Sequence[str]) -> str:
+    """At least one word as a person lists them: "a", "a and b", "a, b and c"."""
+    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
 
 
 def duration(seconds: float) -> str:
