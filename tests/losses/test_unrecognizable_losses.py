@@ -190,7 +190,8 @@ def test_emphasis_equals_slow_loop_and_rises_with_the_index(seed, tau, floor):
     slow = [1 / (1 + math.exp(-2 * (2 * (x - 0.3) / max(0.4, floor) / tau - 1))) for x in predicted.tolist()]
     assert weight.tolist() == pytest.approx([6 * each / sum(slow) for each in slow], rel=1e-9)
     assert float(weight.mean()) == pytest.approx(1.0)
-    assert (weight.diff() > 0).all()
+    assert (weight.diff() >= 0).all()  # the sigmoid saturates far above
+    assert weight[0] < weight[-1]
 
 
 def test_emphasis_of_faces_like_the_unrecognizable_is_little():
