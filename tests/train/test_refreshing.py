@@ -13,6 +13,7 @@ from vlrface.checkpoint import Checkpoint  # noqa: E402
 from vlrface.losses.objective import MethodObjective  # noqa: E402
 from vlrface.losses.recognizability import UnrecognizableStatistics  # noqa: E402
 from vlrface.train import TrainingInterruptedError  # noqa: E402
+from vlrface.train.precision import autocast  # noqa: E402
 
 LATE = replace(OPTIONS, epochs=1, refresh_every=4)  # of five steps the first and the last begin with a measurement
 
@@ -24,7 +25,7 @@ def test_the_weights_that_were_asked_for_measure(tmp_path, refresh_from, weights
         run(tmp_path, options=options, stop_at=4)
     given = ingredients()
     given.recognizer.load_state_dict(Checkpoint.load(tmp_path / "last.safetensors").group(weights))
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+    with torch.no_grad(), autocast(OPTIONS.precision, torch.device("cpu")):
         output = given.recognizer.eval()(given.unrecognizable)
     expected = UnrecognizableStatistics.measure(output.embedding, output.recognizability)
     run(tmp_path, options=options)

@@ -29,6 +29,7 @@ from vlrface.losses.recognizability import UnrecognizableStatistics
 from vlrface.models.recognizer import Recognizer
 from vlrface.train.journal import VALIDATION_PREFIX, Journal
 from vlrface.train.options import TrainingOptions
+from vlrface.train.precision import autocast
 from vlrface.train.state import RunState
 from vlrface.types import VlrfaceError
 
@@ -164,6 +165,12 @@ def _say_resumed(journal: Journal, state: RunState, steps: int, last: Path) -> N
             f"warning: this run used {before} torch threads before and {now} now; sums round differently, so its "
             "weights may differ in the last bits from an undisturbed run's. Set training.threads to have the same"
         )
+    earlier, precision = state.precision_before, state.precision
+    if earlier is not None and earlier != precision:
+        journal.say(
+            f"warning: this run was in {earlier} before and is in {precision} now, as this machine has it; its weights "
+            "will differ from an undisturbed run's. Set training.precision to have the same"
+        )
 
 
 @contextmanager
@@ -210,7 +217,7 @@ class _Loop:
         images = torch.from_numpy(batch.images).to(state.device)
         labels = torch.from_numpy(batch.labels).to(state.device)
         epoch = state.step / self.per_epoch
-        with torch.autocast(state.device.type, torch.bfloat16, enabled=options.precision == "bf16"):
+        with autocast(options.precision, state.device):
             output = self._forward(images)
         teacher, taught = self._teachers(batch)
         result = self.ingredients.objective(
@@ -306,7 +313,7 @@ class _Loop:
         crops = self.ingredients.unrecognizable
         assert crops is not None  # callers ask only then  # noqa: S101
         recognizer.eval()
-        with torch.autocast(self.state.device.type, torch.bfloat16, enabled=self.options.precision == "bf16"):
+        with autocast(self.options.precision, self.state.device):
             outputs = [recognizer(part.to(self.state.device)) for part in crops.split(256)]
         embeddings = torch.cat([output.embedding for output in outputs])
         if recognizer.regression is None:

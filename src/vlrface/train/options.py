@@ -4,11 +4,11 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
+from vlrface.train.precision import Precision
 from vlrface.types import VlrfaceError
 
 ScheduleKind = Literal["cosine", "step"]
 Optimizer = Literal["sgd", "adamw"]
-Precision = Literal["bf16", "float32"]
 RefreshFrom = Literal["current", "averaged"]
 
 
@@ -69,7 +69,8 @@ class TrainingOptions:
         schedule: of all three rates.
         clip_norm: largest gradient norm, above 0, or None. Look at the logged norm first: at scale 32 the ordinary norm
             lies well above 5, and clipping there costs accuracy.
-        precision: "bf16" runs the trunk under autocast; losses are float32 always.
+        precision: "bf16" runs the trunk under autocast; "auto" does so where the machine has instructions for it, else
+            runs it in float32. Losses are float32 always.
         compiled: use torch.compile for the training step; falls back to eager where no compiler is at hand.
         average_decay: decay per step of the exponential moving average of the weights that is validated and served;
             None serves the last weights.
@@ -96,7 +97,7 @@ class TrainingOptions:
     weight_decay: float = 5e-4
     schedule: Schedule = field(default_factory=Schedule)
     clip_norm: float | None = None
-    precision: Precision = "bf16"
+    precision: Precision = "auto"
     compiled: bool = True
     average_decay: float | None = None
     refresh_every: int = 20

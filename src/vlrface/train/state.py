@@ -16,6 +16,7 @@ from vlrface.losses.objective import MethodObjective, nonfinite
 from vlrface.losses.recognizability import UnrecognizableStatistics
 from vlrface.models.recognizer import Recognizer
 from vlrface.train.options import TrainingOptions
+from vlrface.train.precision import resolved
 from vlrface.types import VlrfaceError
 
 
@@ -45,6 +46,8 @@ class RunState:
         best_figures: its figures.
         seconds: time spent training, over all sittings.
         threads_before: torch threads of the sitting that wrote what `restore` read; None without one.
+        precision: of the trunk, on this machine.
+        precision_before: of that sitting.
     """
 
     def __init__(
@@ -63,6 +66,8 @@ class RunState:
         self.best_criterion = float("-inf")
         self.best_figures: dict[str, float] = {}
         self.threads_before: int | None = None
+        self.precision = resolved(options.precision, self.device)
+        self.precision_before: str | None = None
         self._options = options
         self._config = dict(config)
         self._data_fingerprint = data_fingerprint
@@ -186,6 +191,7 @@ class RunState:
         self.best_criterion = float("-inf") if best is None else float(best)
         self._earlier = float(checkpoint.card["seconds"])
         self.threads_before = checkpoint.card.get("threads")
+        self.precision_before = checkpoint.card.get("precision")
         self._validated = self._validated_in(checkpoint)
 
     def _validated_in(self, checkpoint: Checkpoint) -> _Validated | None:
@@ -207,6 +213,7 @@ class RunState:
             "config": self._config,
             "data_fingerprint": self._data_fingerprint,
             "threads": torch.get_num_threads(),
+            "precision": self.precision,
             "step": self.step,
             "epochs_done": self.epochs_done,
             "seconds": self.seconds,
