@@ -1,10 +1,10 @@
-"""Does the short schedule rank methods as the long one? The rows with the whole trunk in training, from the MS1M weights.
+"""Does the short schedule rank methods as the long one? Rows with the whole trunk in training, from MS1M weights.
 
     vlrface ablate recipes/study/long.py --data DIR --out runs/long --jobs 2 \
         --benchmark tinyface=DIR/lfw-vlr/tinyface retrieval=DIR/lfw-vlr/tinyface
 
-Schedule, augmentation and distillation are those of `lfw_vlr.py`, heads and weights those that `tuning.py` chose, and the
-held-out people those of the whole study. Without the shared stem, so its seeds are seeds of everything.
+Schedule, augmentation and distillation are those of `lfw_vlr.py`, heads and weights those that `tuning.py` chose, and
+the held-out people those of the whole study. There is no shared stem, so that seeds are seeds of everything.
 """
 
 import runpy
