@@ -156,6 +156,7 @@ def _objective(
         positive=objective.positive,
         emphasis=objective.emphasis,
         distillation_emphasis=objective.distillation_emphasis,
+        teacher_dim=next((t.shape[1] for t in teachers if t is not None), None) if objective.teacher_map else None,
         statistics=None if objective.statistics is None else load_statistics(places.data / objective.statistics),
     )
 

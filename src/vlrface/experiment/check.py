@@ -51,6 +51,14 @@ def check(experiment: Experiment) -> None:
             training.refresh_from == "averaged" and training.average_decay is None
         ),
         "a part has a teacher, but the experiment names no teacher trunk": taught and experiment.teacher is None,
+        "objective.teacher_map needs objective.weights.distillation": (
+            objective.teacher_map and weights.distillation == 0
+        ),
+        "objective.teacher_map is for a teacher whose embeddings lie in another space than the network's; then "
+        "head.from_teacher, objective.positive=teacher and objective.projected=teacher have no meaning": (
+            objective.teacher_map
+            and (experiment.head.from_teacher or positive_is_teacher or objective.projected == "teacher")
+        ),
         "data.views needs model.frozen_steps above 0: only what frozen steps make can be kept": (
             data.views is not None and model.frozen_steps == 0
         ),

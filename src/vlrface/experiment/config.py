@@ -23,6 +23,7 @@ from vlrface.images.degrade import UNRECOGNIZABLE, DegradationRange
 from vlrface.images.framing import Framing
 from vlrface.losses.objective import ObjectiveWeights, Positive, Projected
 from vlrface.losses.recognizability import Emphasis, RITarget
+from vlrface.models.lora import LoraConfig as LoraConfig
 from vlrface.models.recognizer import Serve
 from vlrface.train import TrainingOptions
 from vlrface.types import VlrfaceError
@@ -34,12 +35,14 @@ class MobileFaceNetConfig:
 
     Attributes:
         size: side of the square input in pixels.
-        weights: to start from, relative to the data folder: MS1M weights (.safetensors), or a checkpoint of
-            `vlrface train` with this trunk. None starts from scratch.
+        weights: to start from, relative to the data folder: MS1M weights (.safetensors) or CASIA weights (.ckpt), as
+            `variant` says, or a checkpoint of `vlrface train` with this trunk. None starts from scratch.
+        variant: which of the public networks it is; they differ in constants of their batch norms.
     """
 
     size: int = 112
     weights: str | None = None
+    variant: Literal["ms1m", "casia"] = "ms1m"
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,26 @@ class IResNetConfig:
     weights: str | None = None
 
 
-BackboneConfig = MobileFaceNetConfig | IResNetConfig
+@dataclass(frozen=True)
+class IRNetConfig:
+    """IR, 512-d, as AdaFace, CVLface and face.evoLVe have it (`ir_18` to `ir_101`); nearly an IResNet.
+
+    Attributes:
+        depth: 18, 34, 50 or 101.
+        size: side of the square input in pixels.
+        weights: to start from, relative to the data folder: AdaFace's .ckpt, CVLface's .pt or .safetensors, or a
+            checkpoint of `vlrface train` with this trunk. None starts from scratch.
+        order: of the colours that the weights were trained with: "bgr" for AdaFace's files, "rgb" for CVLface's whose
+            configuration says RGB.
+    """
+
+    depth: Literal[18, 34, 50, 101] = 50
+    size: int = 112
+    weights: str | None = None
+    order: Literal["rgb", "bgr"] = "bgr"
+
+
+BackboneConfig = MobileFaceNetConfig | IResNetConfig | IRNetConfig
 
 
 @dataclass(frozen=True)
@@ -72,7 +94,13 @@ class ModelConfig:
         attention: attend to features (PAM).
         dropout: before the regression, in [0, 1).
         frozen_steps: how many of the trunk's first steps keep their starting weights (`Backbone.steps` counts them:
-            MobileFaceNet has 18, of which the first 14 end at an eighth of the input's side).
+            MobileFaceNet has 18, of which the first 14 end at an eighth of the input's side). With all of them frozen
+            the embedding layer learns alone.
+        frozen_norms: whether the trunk's batch norms normalise by the statistics they start with, in training as later,
+            instead of measuring new ones; scales and shifts go on learning. For small batches, and data like those the
+            start was trained on.
+        lora: let convolutions and linear layers of the trunk learn changes of low rank alone, which are merged into the
+            weights of the checkpoint that serves; None for plain training.
         index_gradient: share of the index's gradient (of regression and diversion) that reaches the trunk, in [0, 1]. 1
             as the poster has it; 0, own choice, lets the regression read the trunk without bending it.
         serve: which embedding serves: "plain" (v), "attended" (v_attn), or "fused", the sum of both at unit norm (own
@@ -87,6 +115,8 @@ class ModelConfig:
     frozen_steps: int = 0
     index_gradient: float = 1.0
     serve: Serve = "plain"
+    frozen_norms: bool = False
+    lora: LoraConfig | None = None
 
     def __post_init__(self) -> None:
         if self.serve not in get_args(Serve):
@@ -112,6 +142,8 @@ class ObjectiveConfig:
         emphasis: of faces in recognition: "equal", as the poster has it, or by predicted "recognizability" from
             `weights.diversion_from_epoch` on (own choice).
         distillation_emphasis: likewise, in distillation.
+        teacher_map: distil through a learned linear map from the network's embedding to the teacher's, for a teacher of
+            another embedding length (own choice). It learns at `training.prototypes_rate`, and serves nobody later.
         statistics: centre, mean and deviation of unrecognizable faces (.safetensors), relative to the data folder, as
             `vlrface unrecognizable find` writes them; used from the first step to the last in place of what the network
             in training says of `data.unrecognizable` (own choice: they are another network's, but they stand still).
@@ -128,6 +160,7 @@ class ObjectiveConfig:
     positive: Positive = "prototype"
     emphasis: Emphasis = "equal"
     distillation_emphasis: Emphasis = "equal"
+    teacher_map: bool = False
     statistics: str | None = None
 
 
@@ -331,7 +364,7 @@ def model_from_json(values: dict[str, Any]) -> ModelConfig:
     Raises:
         VlrfaceError: an unknown kind or field, as a checkpoint of a later version may have.
     """
-    kinds: dict[str, type[Any]] = {c.__name__: c for c in (MobileFaceNetConfig, IResNetConfig)}
+    kinds: dict[str, type[Any]] = {c.__name__: c for c in get_args(BackboneConfig)}
 
     def build(kind: type[Any], fields: dict[str, Any]) -> Any:
         try:
@@ -343,4 +376,6 @@ def model_from_json(values: dict[str, Any]) -> ModelConfig:
     if backbone["kind"] not in kinds:
         raise VlrfaceError(f"the checkpoint's backbone {backbone['kind']!r} is not known to this version of vlrface")
     parts = {"backbone": build(kinds[backbone["kind"]], backbone), "framing": build(Framing, values["framing"])}
+    if values.get("lora") is not None:
+        parts["lora"] = build(LoraConfig, values["lora"])
     return build(ModelConfig, {**values, **parts})

@@ -1,6 +1,6 @@
 """From configuration or checkpoint to a network."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +8,25 @@ from torch import Tensor
 
 from vlrface.calibrate import Calibration
 from vlrface.checkpoint import Checkpoint, read_card
-from vlrface.experiment.config import BackboneConfig, MobileFaceNetConfig, ModelConfig, model_from_json
+from vlrface.experiment.config import (
+    BackboneConfig,
+    IResNetConfig,
+    MobileFaceNetConfig,
+    ModelConfig,
+    model_from_json,
+)
 from vlrface.losses.recognizability import UnrecognizableStatistics
 from vlrface.models.attention import PerceptibilityAttention, spatial_kernel
 from vlrface.models.backbone import Backbone, InputSpec
-from vlrface.models.iresnet import iresnet
-from vlrface.models.mobilefacenet import MS1M, MobileFaceNet, mobilefacenet_input
-from vlrface.models.pretrained import load_arcface_torch, load_mobilefacenet_ms1m
+from vlrface.models.iresnet import iresnet, irnet
+from vlrface.models.lora import adapt, merged_state
+from vlrface.models.mobilefacenet import CASIA, MS1M, MobileFaceNet, mobilefacenet_input
+from vlrface.models.pretrained import (
+    load_arcface_torch,
+    load_ir,
+    load_mobilefacenet_casia,
+    load_mobilefacenet_ms1m,
+)
 from vlrface.models.recognizability import PerceptibilityRegression
 from vlrface.models.recognizer import Recognizer
 from vlrface.types import VlrfaceError
@@ -25,13 +37,23 @@ def build_backbone(config: BackboneConfig, data: Path | None, seed: int = 0) -> 
     weights = data / config.weights if data is not None and config.weights is not None else None
     if weights is not None and read_card(weights) is not None:
         return _trained_trunk(build_backbone(config, None, seed), weights)
+    if weights is None:
+        return _new_backbone(config, seed)
     if isinstance(config, MobileFaceNetConfig):
-        if weights is not None:
-            return load_mobilefacenet_ms1m(weights, size=config.size)
-        return MobileFaceNet(mobilefacenet_input(config.size, config.size), variant=MS1M, seed=seed)
-    if weights is not None:
+        load = load_mobilefacenet_casia if config.variant == "casia" else load_mobilefacenet_ms1m
+        return load(weights, config.size)
+    if isinstance(config, IResNetConfig):
         return load_arcface_torch(weights, config.depth, size=config.size)
-    return iresnet(config.depth, InputSpec(config.size, config.size), seed=seed)
+    return load_ir(weights, config.depth, size=config.size, order=config.order)
+
+
+def _new_backbone(config: BackboneConfig, seed: int) -> Backbone:
+    if isinstance(config, MobileFaceNetConfig):
+        variant = CASIA if config.variant == "casia" else MS1M
+        return MobileFaceNet(mobilefacenet_input(config.size, config.size), variant=variant, seed=seed)
+    if isinstance(config, IResNetConfig):
+        return iresnet(config.depth, InputSpec(config.size, config.size), seed=seed)
+    return irnet(config.depth, InputSpec(config.size, config.size, order=config.order), seed=seed)
 
 
 def _trained_trunk(backbone: Backbone, path: Path) -> Backbone:
@@ -48,15 +70,17 @@ def _trained_trunk(backbone: Backbone, path: Path) -> Backbone:
 
 
 def _served(checkpoint: Checkpoint, part: str = "") -> dict[str, Tensor]:
-    """The weights that serve, of the whole network or of a part."""
+    """The weights that serve, of the whole network or of a part, with changes of low rank merged into them."""
     # The last checkpoint of a run that averages its weights holds both kinds; the averaged ones are what was validated.
     dotted = f".{part}" if part else ""
-    return checkpoint.group(f"averaged.module{dotted}") or checkpoint.group(f"recognizer{dotted}")
+    return merged_state(checkpoint.group(f"averaged.module{dotted}") or checkpoint.group(f"recognizer{dotted}"))
 
 
 def build_recognizer(config: ModelConfig, data: Path | None, seed: int = 0) -> Recognizer:
     """The network; `data` None skips starting weights, as loading a checkpoint wants it."""
     backbone = build_backbone(config.backbone, data, seed)
+    if config.lora is not None:
+        adapt(backbone, config.lora, frozen_steps=config.frozen_steps)
     shape = backbone.feature_shape
     regression = None
     if config.regression:
@@ -68,6 +92,7 @@ def build_recognizer(config: ModelConfig, data: Path | None, seed: int = 0) -> R
         serve=config.serve,
         framing=config.framing,
         frozen_steps=config.frozen_steps,
+        frozen_norms=config.frozen_norms,
     )
 
 
@@ -107,7 +132,7 @@ def load_trained(path: Path) -> Trained:
         path = path / "best.safetensors"
     checkpoint = Checkpoint.load(path)
     config = model_from_json(checkpoint.card["config"]["model"])
-    recognizer = build_recognizer(config, None)
+    recognizer = build_recognizer(replace(config, lora=None), None)
     try:
         recognizer.load_state_dict(_served(checkpoint))
     except RuntimeError as error:

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -50,7 +51,9 @@ def teacher_embeddings(
             "Repair them, or take their crops away"
         )
     teacher = Recognizer(build_backbone(experiment.teacher, places.data)).eval()
-    key = hashlib.sha256(f"{fingerprint(teacher.state_dict())} {pictures.fingerprint()} 1".encode()).hexdigest()[:24]
+    # Weights alone do not say in which order of colours, or with which constants, a network takes them.
+    network = f"{fingerprint(teacher.state_dict())} {replace(experiment.teacher, weights=None)}"
+    key = hashlib.sha256(f"{network} {pictures.fingerprint()} 2".encode()).hexdigest()[:24]
     path = places.cache / f"teacher-{key}.npy"
     embeddings = _cached(path, len(pictures), teacher.embedding_dim)
     if embeddings is None:

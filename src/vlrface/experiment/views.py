@@ -64,9 +64,10 @@ def _keep(path: Path, part: Part, recognizer: Recognizer, config: ViewsConfig, p
 
 
 def frozen_fingerprint(recognizer: Recognizer) -> str:
-    """Changes with the weights of the frozen steps."""
+    """Changes with the weights of the frozen steps, and the order of colours that they take."""
     frozen = torch.nn.ModuleList(recognizer.backbone.steps()[: recognizer.frozen_steps])
-    return fingerprint(frozen.state_dict())
+    order = recognizer.input.order
+    return fingerprint(frozen.state_dict()) + ("" if order == "rgb" else f" {order}")
 
 
 @torch.inference_mode()

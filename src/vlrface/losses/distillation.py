@@ -2,9 +2,9 @@
 
 import torch
 from jaxtyping import Bool, Float
-from torch import Tensor
+from torch import Tensor, nn
 
-from vlrface.losses.precision import unit
+from vlrface.losses.precision import at_least_float32, unit
 from vlrface.types import VlrfaceError
 
 
@@ -51,5 +51,33 @@ def check_lengths(embedding: Float[Tensor, "b d"], teacher: Float[Tensor, "b e"]
     if embedding.shape[1] != teacher.shape[1]:
         raise VlrfaceError(
             f"teacher embeddings have {teacher.shape[1]} values, the trained ones {embedding.shape[1]}: "
-            "use a teacher of the same embedding length"
+            "use a teacher of the same embedding length, or, to distil from it, a learned map to its own "
+            "(objective.teacher_map=true)"
         )
+
+
+class TeacherMap(nn.Module):
+    """A learned linear map from an embedding to a teacher's of another length. Own choice, not of the poster.
+
+    Without bias; it starts orthogonal, so that cosines among embeddings are at first as they were, where the teacher's
+    are no shorter.
+
+    Attributes:
+        weight: (e, d).
+
+    Args:
+        dim: d, length of an embedding.
+        teacher_dim: e, length of the teacher's.
+        seed: of the first weight.
+    """
+
+    def __init__(self, dim: int, teacher_dim: int, *, seed: int = 0) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(teacher_dim, dim))
+        nn.init.orthogonal_(self.weight, generator=torch.Generator().manual_seed(seed))
+
+    def forward(self, embedding: Float[Tensor, "b d"]) -> Float[Tensor, "b e"]:
+        """The embedding in the teacher's space, float32 or finer."""
+        with torch.autocast(embedding.device.type, enabled=False):
+            embedding = at_least_float32(embedding)
+            return nn.functional.linear(embedding, self.weight.to(embedding.dtype))

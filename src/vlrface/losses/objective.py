@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from vlrface.losses.distillation import check_lengths, cosine_distillation
+from vlrface.losses.distillation import TeacherMap, check_lengths, cosine_distillation
 from vlrface.losses.head import Head, check_choices
 from vlrface.losses.recognizability import (
     Emphasis,
@@ -182,6 +182,8 @@ class MethodObjective(nn.Module):
         emphasis: of faces in both recognition parts: "equal" as the poster has it, or by predicted "recognizability"
             (own choice); see `emphasis`. Equal until diversion begins and statistics are there.
         distillation_emphasis: likewise, of the faces with a teacher in distillation.
+        teacher_dim: length of the teacher's embeddings, to distil through a learned linear map to them (own choice);
+            None for a teacher whose embeddings are compared with the network's as they are.
         statistics: of unrecognizable identities, to be kept from the first step to the last; None to refresh them.
 
     Raises:
@@ -206,6 +208,7 @@ class MethodObjective(nn.Module):
         positive: Positive = "prototype",
         emphasis: Emphasis = "equal",
         distillation_emphasis: Emphasis = "equal",
+        teacher_dim: int | None = None,
         statistics: UnrecognizableStatistics | None = None,
     ) -> None:
         super().__init__()
@@ -239,6 +242,7 @@ class MethodObjective(nn.Module):
         self.positive: Positive = positive
         self.emphasis: Emphasis = emphasis
         self.distillation_emphasis: Emphasis = distillation_emphasis
+        self.teacher_map = None if teacher_dim is None else TeacherMap(head.dim, teacher_dim)
         self.fixed = statistics is not None
         self.register_buffer("ui_center", torch.full((head.dim,), torch.nan))
         self.register_buffer("ui_mean", torch.tensor(torch.nan))
@@ -322,8 +326,9 @@ class MethodObjective(nn.Module):
                 aim = _where_taught(_given("projection", embedding, teacher), embedding, teacher_mask)
             parts["projection"] = projection_loss(attended, aim, self.ui_center)
         if "distillation" in active:
-            taught, weight = _given("distillation", embedding, teacher), counted[self.distillation_emphasis]
-            parts["distillation"] = cosine_distillation(embedding, taught, teacher_mask, weight)
+            own = embedding if self.teacher_map is None else self.teacher_map(embedding)
+            taught, weight = _given("distillation", own, teacher), counted[self.distillation_emphasis]
+            parts["distillation"] = cosine_distillation(own, taught, teacher_mask, weight)
         if "attended_recognition" in active:
             output = self.head(attended, label, observed=False, weight=counted[self.emphasis])
             parts["attended_recognition"] = output.total

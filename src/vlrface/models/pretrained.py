@@ -1,10 +1,8 @@
 """Foreign weights in: files are read without executing anything, checked name by name, and fitted to the input size."""
 
 import math
-import pickle
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final, Literal
 
 import torch
 from jaxtyping import Float
@@ -12,22 +10,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from vlrface.models.backbone import Backbone, InputSpec
-from vlrface.models.iresnet import Depth, IResNet, iresnet
+from vlrface.models.iresnet import Depth, IRDepth, IResNet, iresnet, irnet
 from vlrface.models.mobilefacenet import (
     CASIA,
     MS1M,
     MobileFaceNet,
     mobilefacenet_input,
 )
-from vlrface.types import VlrfaceError
-
-_Network = TypeVar("_Network", bound=Backbone)
-
-_CONTAINERS: Final = ("net_state_dict", "state_dict_backbone", "state_dict")
-"""Keys under which training programs put a network's weights beside other things."""
-
-_SHOWN: Final = 5
-"""Names of each kind that an error message lists."""
+from vlrface.models.weight_files import checked, counts_batches, filled, needed_shapes, read_tensors, unwrapped
 
 _MS1M_BLOCKS: Final = (
     "dconv_23",
@@ -37,6 +27,8 @@ _MS1M_BLOCKS: Final = (
     "dconv_45",
     *(f"res_5_block{i}" for i in range(2)),
 )
+_CONSTANTS: Final = ("features.weight", "features.bias")
+
 _TRAINED_CELLS: Final = (7, 7)
 _CASIA_CELLS: Final = (7, 6)
 """Feature maps that the public networks were trained with: 112 × 112 pixels, and 112 high × 96 wide."""
@@ -71,16 +63,56 @@ def load_arcface_torch(
         VlrfaceError: the file cannot be read, or is of another network; names what is missing, surplus or misshapen.
     """
     model = iresnet(depth, InputSpec(*_sides(size)), embedding_dim=embedding_dim, dropout=dropout)
-    theirs = _read(path)
-    if all(name.startswith("module.") for name in theirs):
-        theirs = {name.removeprefix("module."): value for name, value in theirs.items()}
-    shapes = _shapes(model, {name: name for name in model.state_dict()})
+    names = {name: name for name in model.state_dict()}
+    return _filled_iresnet(model, path, names, anchor="layer1.0.bn1.weight")
+
+
+def load_ir(
+    path: Path,
+    depth: IRDepth,
+    *,
+    size: int | tuple[int, int] = 112,
+    order: Literal["rgb", "bgr"] = "bgr",
+    embedding_dim: int = 512,
+    dropout: float = 0.0,
+) -> IResNet:
+    """An IR network with weights of AdaFace, CVLface or face.evoLVe (`ir_18` to `ir_101`, without SE).
+
+    Args:
+        path: AdaFace's .ckpt, CVLface's .pt or .safetensors; read without executing anything in it.
+        depth: of the network in the file.
+        size: input side, or (height, width). The public networks are 112; for another size the fully connected layer
+            is resampled, see `resampled`, and wants fine-tuning.
+        order: of the colours that the network was trained with: "bgr" for AdaFace's files; "rgb" for CVLface's whose
+            configuration says `color_space: RGB`.
+        embedding_dim: of the network in the file.
+        dropout: before the fully connected layer, while training.
+
+    Returns:
+        The network in evaluation mode. What it was trained with as scale and shift of the last batch norm (there is
+        none but in face.evoLVe's) stays as it is.
+
+    Raises:
+        VlrfaceError: the file cannot be read, or is of another network; names what is missing, surplus or misshapen.
+    """
+    spec = InputSpec(*_sides(size), order=order)
+    model = irnet(depth, spec, embedding_dim=embedding_dim, dropout=dropout)
+    return _filled_iresnet(model, path, _ir_names(model), anchor="input_layer.0.weight")
+
+
+def _filled_iresnet(model: IResNet, path: Path, names: dict[str, str], *, anchor: str) -> IResNet:
+    """`model` with the tensors of a file that calls them by `names`, fitted to its input."""
+    theirs = unwrapped(read_tensors(path), anchor)
+    if anchor not in names:  # IR: its last norm learns nothing, and most files have no scale and shift for it
+        names = {ours: name for ours, name in names.items() if ours not in _CONSTANTS or name in theirs}
+    shapes = needed_shapes(model, names)
     channels = model.feature_shape[0]
-    shapes["fc.weight"] = (embedding_dim, channels * math.prod(_TRAINED_CELLS))
-    tensors = _checked(theirs, shapes, path, model)
+    shapes[names["fc.weight"]] = (model.embedding_dim, channels * math.prod(_TRAINED_CELLS))
+    found = checked(theirs, shapes, path, model)
+    tensors = {ours: found[name] for ours, name in names.items() if not counts_batches(ours)}
     kernels = tensors["fc.weight"].unflatten(1, (channels, *_TRAINED_CELLS))
     tensors["fc.weight"] = _fitted(kernels, model).flatten(1)
-    return _filled(model, tensors)
+    return filled(model, tensors)
 
 
 def load_mobilefacenet_ms1m(path: Path, size: int | tuple[int, int] = 112) -> MobileFaceNet:
@@ -102,15 +134,15 @@ def load_mobilefacenet_ms1m(path: Path, size: int | tuple[int, int] = 112) -> Mo
     """
     model = MobileFaceNet(mobilefacenet_input(*_sides(size)), variant=MS1M)
     names = _ms1m_names()
-    shapes = _shapes(model, names)
+    shapes = needed_shapes(model, names)
     shapes["conv_6dw7_7_conv2d_weight"] = (model.feature_shape[0], 1, *_TRAINED_CELLS)
     shapes["pre_fc1_bias"] = (model.embedding_dim,)
-    theirs = _checked(_read(path), shapes, path, model)
+    theirs = checked(read_tensors(path), shapes, path, model)
     tensors = {ours: theirs[name] for ours, name in names.items()}
     tensors["norm.running_mean"] = tensors["norm.running_mean"] - theirs["pre_fc1_bias"]
     tensors["norm.weight"] = torch.ones_like(tensors["norm.weight"])
     tensors["gather.weight"] = _fitted(tensors["gather.weight"], model)
-    return _filled(model, tensors)
+    return filled(model, tensors)
 
 
 def load_mobilefacenet_casia(path: Path, size: int | tuple[int, int] = (112, 96)) -> MobileFaceNet:
@@ -129,14 +161,14 @@ def load_mobilefacenet_casia(path: Path, size: int | tuple[int, int] = (112, 96)
     """
     model = MobileFaceNet(mobilefacenet_input(*_sides(size)), variant=CASIA)
     names = _casia_names()
-    shapes = _shapes(model, names)
+    shapes = needed_shapes(model, names)
     shapes["linear7.conv.weight"] = (model.feature_shape[0], 1, *_CASIA_CELLS)
     shapes["linear1.conv.weight"] = (model.embedding_dim, model.feature_shape[0], 1, 1)
-    theirs = _checked(_read(path), shapes, path, model)
+    theirs = checked(read_tensors(path), shapes, path, model)
     tensors = {ours: theirs[name] for ours, name in names.items()}
     tensors["linear.weight"] = tensors["linear.weight"].flatten(1)
     tensors["gather.weight"] = _fitted(tensors["gather.weight"], model)
-    return _filled(model, tensors)
+    return filled(model, tensors)
 
 
 def resampled(kernels: Float[Tensor, "*batch h w"], rows: int, columns: int) -> Float[Tensor, "*batch rows columns"]:
@@ -169,6 +201,21 @@ def _fitted(kernels: Tensor, model: Backbone) -> Tensor:
 
 def _sides(size: int | tuple[int, int]) -> tuple[int, int]:
     return (size, size) if isinstance(size, int) else size
+
+
+def _ir_names(model: IResNet) -> dict[str, str]:
+    """Our tensor name to that of AdaFace, CVLface and face.evoLVe, who number layers instead of naming them."""
+    parts = {"conv1": "input_layer.0", "bn1": "input_layer.1", "prelu": "input_layer.2"}
+    parts |= {"bn2": "output_layer.0", "fc": "output_layer.3", "features": "output_layer.4"}
+    layers = ("bn1", "conv1", "bn2", "prelu", "conv2", "bn3")
+    index = 0
+    for number, stage in enumerate((model.layer1, model.layer2, model.layer3, model.layer4), 1):
+        for block in range(len(stage)):
+            ours, theirs = f"layer{number}.{block}", f"body.{index}"
+            parts |= {f"{ours}.{layer}": f"{theirs}.res_layer.{place}" for place, layer in enumerate(layers)}
+            parts |= {f"{ours}.downsample.{place}": f"{theirs}.shortcut_layer.{place}" for place in range(2)}
+            index += 1
+    return {name: f"{parts[name.rpartition('.')[0]]}.{name.rpartition('.')[2]}" for name in model.state_dict()}
 
 
 def _ms1m_names() -> dict[str, str]:
@@ -209,84 +256,3 @@ def _casia_names() -> dict[str, str]:
     names |= {f"gather_norm.{a}": f"linear7.bn.{a}" for a in _NORM_TENSORS}
     names |= {f"norm.{a}": f"linear1.bn.{a}" for a in _NORM_TENSORS}
     return names
-
-
-def _counts_batches(name: str) -> bool:
-    """Whether a tensor is the counter of a batch norm, which not every program keeps and nothing here needs."""
-    return name.endswith("num_batches_tracked")
-
-
-def _shapes(model: Backbone, names: Mapping[str, str]) -> dict[str, tuple[int, ...]]:
-    """What a file must hold for `model`: the file's tensor names, by `names` from the model's, to shapes."""
-    state = model.state_dict()
-    return {theirs: tuple(state[ours].shape) for ours, theirs in names.items() if not _counts_batches(ours)}
-
-
-def _checked(
-    tensors: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]], path: Path, model: Backbone
-) -> dict[str, Tensor]:
-    """The tensors as float32, without counters, if names and shapes are as expected.
-
-    Raises:
-        VlrfaceError: names the file and what is missing, surplus or misshapen in it.
-    """
-    given = {name: value.float() for name, value in tensors.items() if not _counts_batches(name)}
-    kinds = {
-        "missing": sorted(shapes.keys() - given.keys()),
-        "unexpected": sorted(given.keys() - shapes.keys()),
-        "mismatched": [
-            f"{name} {tuple(given[name].shape)} where {shape} is needed"
-            for name, shape in shapes.items()
-            if name in given and tuple(given[name].shape) != shape
-        ],
-    }
-    found: list[str] = []
-    for kind, names in kinds.items():
-        if names:
-            more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-            found.append(f"{len(names)} {kind} ({', '.join(names[:_SHOWN])}{more})")
-    if found:
-        raise VlrfaceError(
-            f"{path}: not the weights of this {type(model).__name__}: {'; '.join(found)} tensors. "
-            "Choose the architecture, depth and embedding length that the file was made with"
-        )
-    return given
-
-
-def _filled(model: _Network, tensors: Mapping[str, Tensor]) -> _Network:
-    """`model` with the tensors, in evaluation mode."""
-    model.load_state_dict(tensors, strict=False)  # only the counters are not in there
-    return model.eval()
-
-
-def _read(path: Path) -> dict[str, Tensor]:
-    """The named tensors of a weights file; nothing in it is executed."""
-    if not path.is_file():
-        raise VlrfaceError(f"{path}: no such file")
-    try:
-        content: Any = _load(path)
-    except (OSError, RuntimeError, ValueError, KeyError, EOFError, TypeError, pickle.UnpicklingError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise VlrfaceError(
-            f"{path}: cannot be read as weights ({reason}). It needs to be .safetensors, or a PyTorch file that holds "
-            "tensors alone: save `model.state_dict()`, not the model"
-        ) from error
-    for key in _CONTAINERS:
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            content = content[key]
-            break
-    if not isinstance(content, Mapping) or not content or not all(isinstance(v, Tensor) for v in content.values()):
-        raise VlrfaceError(f"{path}: holds no table of named tensors. Save `model.state_dict()` into it")
-    return {str(name): value for name, value in content.items()}
-
-
-def _load(path: Path) -> Any:
-    if path.suffix == ".safetensors":
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-
-        try:
-            return load_file(path)
-        except SafetensorError as error:
-            raise ValueError(str(error)) from error
-    return torch.load(path, map_location="cpu", weights_only=True)

@@ -55,11 +55,14 @@ class Recognizer(nn.Module):
         serve: which embedding is used at inference: "plain" v, "attended" v_attn, or "fused" v̂ + v̂_attn.
         framing: which window of a crop the network sees; None stretches the whole crop to the input.
         frozen_steps: how many of the backbone's first steps are frozen: without gradient, and in evaluation mode
-            always. What they make of a crop (`stem_maps`) may then be kept, and given in its place.
+            always. What they make of a crop (`stem_maps`) may then be kept, and given in its place. All of them may be:
+            the embedding layer and the heads go on learning.
+        frozen_norms: whether the backbone's batch norms keep the statistics that they have, and normalise by them in
+            training, too. Their scales and shifts go on learning.
 
     Raises:
         VlrfaceError: a head was made for another feature map, "attended" or "fused" is served without attention, or the
-            backbone has not so many steps.
+            backbone has not as many steps.
     """
 
     def __init__(
@@ -71,6 +74,7 @@ class Recognizer(nn.Module):
         serve: Serve = "plain",
         framing: Framing | None = None,
         frozen_steps: int = 0,
+        frozen_norms: bool = False,
     ) -> None:
         super().__init__()
         shape = backbone.feature_shape
@@ -86,12 +90,13 @@ class Recognizer(nn.Module):
         self.serve: Serve = serve
         self.framing = framing or Framing()
         steps = backbone.steps()
-        if not 0 <= frozen_steps < len(steps):
-            raise VlrfaceError(f"frozen_steps is {frozen_steps}; of {len(steps)} steps one at least must learn")
+        if not 0 <= frozen_steps <= len(steps):
+            raise VlrfaceError(f"frozen_steps is {frozen_steps}; {type(backbone).__name__} has {len(steps)} steps")
         self.frozen_steps = frozen_steps
+        self.frozen_norms = frozen_norms
         for step in steps[:frozen_steps]:
             step.requires_grad_(False)
-            step.eval()
+        self._keep_frozen()
         # The faster layout for convolutions, on CPU and GPU. (Torch's annotations do not know this call.)
         self.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
@@ -110,11 +115,18 @@ class Recognizer(nn.Module):
         return frame(crop, self.framing, self.input.height, self.input.width)
 
     def train(self, mode: bool = True) -> "Recognizer":
-        """Training or evaluation mode, in which frozen steps stay."""
+        """Training or evaluation mode, in which frozen steps and norms stay."""
         super().train(mode)
+        self._keep_frozen()
+        return self
+
+    def _keep_frozen(self) -> None:
         for step in self.backbone.steps()[: self.frozen_steps]:
             step.eval()
-        return self
+        if self.frozen_norms:
+            for layer in self.backbone.modules():
+                if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
+                    layer.eval()
 
     def forward(self, crops: UInt8[Tensor, "b h w 3"] | Float[Tensor, "b mh mw c"]) -> Output:
         """Everything the network says about a batch of crops.

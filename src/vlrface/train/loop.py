@@ -145,6 +145,8 @@ def train(
         with torch.random.fork_rng(), _StopRequest() as stop, journal:
             if state.step:
                 _say_resumed(journal, state, steps, last)
+            if options.epochs == 0:
+                loop.keep_start(journal)
             while state.epochs_done < options.epochs:
                 start = state.step - state.epochs_done * per_epoch
                 # Stopped after an epoch's last step, before its validation: no step is left, the validation is.
@@ -250,6 +252,12 @@ class _Loop:
             with self._uncounted():
                 self._validate(journal)
         self._save_last()
+
+    def keep_start(self, journal: Journal) -> None:
+        """Of a run without steps: the network as it starts, measured and saved once."""
+        if self.state.best_criterion == float("-inf"):
+            self._validate(journal)
+            self._save_last()
 
     def stop(self) -> None:
         self._save_last()

@@ -57,10 +57,14 @@ class TrainingOptions:
     """Everything about the loop; what is trained and on what stands elsewhere.
 
     Attributes:
-        epochs: passes over the parts of the data (as `Part.copies` counts them).
+        epochs: passes over the parts of the data (as `Part.copies` counts them); 0 measures and keeps the network as it
+            starts, to compare with.
         batch_size: crops per step.
         optimizer: "sgd" (Nesterov momentum) or "adamw".
         trunk_rate: learning rate of the backbone; like the other rates finite and above 0.
+        layer_decay: in (0, 1], or None for 1: what is k layers before the embedding layer learns at `trunk_rate` times
+            layer_decay^k, because early layers of a pretrained trunk need to change the least. Layers are the trunk's
+            steps (`Backbone.steps`).
         heads_rate: learning rate of the regression (PRM) and attention (PAM).
         prototypes_rate: learning rate of the class prototypes.
         momentum: of SGD, in [0, 1).
@@ -91,6 +95,7 @@ class TrainingOptions:
     batch_size: int = 128
     optimizer: Optimizer = "sgd"
     trunk_rate: float = 0.02
+    layer_decay: float | None = None
     heads_rate: float = 0.02
     prototypes_rate: float = 0.1
     momentum: float = 0.9
@@ -112,13 +117,16 @@ class TrainingOptions:
         _check_choice("training.optimizer", self.optimizer, get_args(Optimizer))
         _check_choice("training.precision", self.precision, get_args(Precision))
         _check_choice("training.refresh_from", self.refresh_from, get_args(RefreshFrom))
-        for name in ("epochs", "batch_size", "refresh_every", "validate_every", "save_every", "log_every"):
+        self._check("epochs", self.epochs >= 0, "be at least 0")
+        for name in ("batch_size", "refresh_every", "validate_every", "save_every", "log_every"):
             self._check(name, getattr(self, name) >= 1, "be at least 1")
         for name in ("trunk_rate", "heads_rate", "prototypes_rate"):
             self._check(name, 0 < getattr(self, name) < math.inf, "be finite and above 0")
         self._check("momentum", 0 <= self.momentum < 1, "lie in [0, 1)")
         self._check("weight_decay", 0 <= self.weight_decay < math.inf, "be finite and at least 0")
         self._check("workers", self.workers >= 0, "be at least 0")
+        if self.layer_decay is not None:
+            self._check("layer_decay", 0 < self.layer_decay <= 1, "lie in (0, 1], or be None for one rate")
         if self.clip_norm is not None:
             self._check("clip_norm", self.clip_norm > 0, "be above 0, or None for no clipping")
         if self.average_decay is not None:

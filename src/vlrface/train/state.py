@@ -14,7 +14,9 @@ from vlrface import __version__
 from vlrface.checkpoint import Checkpoint, fingerprint
 from vlrface.losses.objective import MethodObjective, nonfinite
 from vlrface.losses.recognizability import UnrecognizableStatistics
+from vlrface.models.lora import plain_state
 from vlrface.models.recognizer import Recognizer
+from vlrface.train.groups import parameter_groups, trained_parameters
 from vlrface.train.options import TrainingOptions
 from vlrface.train.precision import resolved
 from vlrface.types import VlrfaceError
@@ -124,8 +126,11 @@ class RunState:
         statistics: UnrecognizableStatistics | None,
         card: Mapping[str, Any],
     ) -> None:
-        """Write what serves: weights, statistics, and a card with configuration, figures and calibration."""
-        tensors = {f"recognizer.{name}": value for name, value in served.state_dict().items()}
+        """Write what serves: weights, statistics, and a card with configuration, figures and calibration.
+
+        Changes of low rank (LoRA) are merged into the weights: whoever uses the file need not know of them.
+        """
+        tensors = {f"recognizer.{name}": value for name, value in plain_state(served).items()}
         self._save(path, tensors, served, _Validated(self.step, statistics, card))
 
     def save_last(self, path: Path) -> None:
@@ -149,7 +154,7 @@ class RunState:
     def _save(self, path: Path, tensors: dict[str, Tensor], served: Recognizer, found: _Validated | None) -> None:
         card = self._card()
         if found is not None:
-            card |= {**found.card, "validated_step": found.step, "fingerprint": fingerprint(served.state_dict())}
+            card |= {**found.card, "validated_step": found.step, "fingerprint": fingerprint(plain_state(served))}
             if found.statistics is not None:
                 tensors = {**tensors, "statistics.center": found.statistics.center}
                 card["statistics"] = {"mean": found.statistics.mean, "deviation": found.statistics.deviation}
@@ -217,6 +222,7 @@ class RunState:
             "step": self.step,
             "epochs_done": self.epochs_done,
             "seconds": self.seconds,
+            "trained_parameters": trained_parameters(self.recognizer),
             "figures": self.best_figures,
             "best_criterion": None if unset else self.best_criterion,
         }
@@ -250,22 +256,7 @@ def _ramped_average(decay: float) -> Callable[[Sequence[Tensor], Sequence[Tensor
 
 
 def _optimizer(recognizer: Recognizer, objective: MethodObjective, options: TrainingOptions) -> torch.optim.Optimizer:
-    groups: list[dict[str, Any]] = []
-
-    def add(module: nn.Module, rate: float) -> None:
-        parameters = [p for p in module.parameters() if p.requires_grad]
-        # Norms, biases and PReLU slopes are vectors; decaying them only shrinks what should keep its scale.
-        for decayed in (True, False):
-            chosen = [p for p in parameters if (p.ndim > 1) == decayed]
-            if chosen:
-                decay = options.weight_decay if decayed else 0.0
-                groups.append({"params": chosen, "rate": rate, "lr": rate, "weight_decay": decay})
-
-    add(recognizer.backbone, options.trunk_rate)
-    for head in (recognizer.regression, recognizer.attention):
-        if head is not None:
-            add(head, options.heads_rate)
-    add(objective, options.prototypes_rate)
+    groups = parameter_groups(recognizer, objective, options)
     if options.optimizer == "adamw":
         return torch.optim.AdamW(groups)
     return torch.optim.SGD(groups, momentum=options.momentum, nesterov=options.momentum > 0)
