@@ -11,6 +11,8 @@ from vlrface.experiment.config import (
     FolderSource,
     FoundConfig,
     IResNetConfig,
+    IRNetConfig,
+    LoraConfig,
     MobileFaceNetConfig,
     ModelConfig,
     ObjectiveConfig,
@@ -120,7 +122,9 @@ def test_fields_are_replaced_by_dotted_names():
         ("objective.projected=other", "not one of own, teacher"),
         ("objective.emphasis=size", "not one of equal, recognizability"),
         ("training.refresh_from=best", "not one of current, averaged"),
-        ("training.epochs=0", "at least 1"),
+        ("training.epochs=-1", "at least 0"),
+        ("training.layer_decay=0", "layer_decay must lie in"),
+        ("model.backbone.variant=cifar", "not one of ms1m, casia"),
     ],
 )
 def test_a_wrong_assignment_is_explained(assignment, said):
@@ -128,10 +132,25 @@ def test_a_wrong_assignment_is_explained(assignment, said):
         override(small(), [assignment])
 
 
-@pytest.mark.parametrize("backbone", [MobileFaceNetConfig(size=64, weights="a/b"), IResNetConfig(depth=50, size=32)])
-def test_a_model_survives_its_json(backbone):
-    model = ModelConfig(backbone, Framing(1.1, 0.4), dropout=0.3, index_gradient=0.5, serve="fused")
-    assert model_from_json(json.loads(json.dumps(to_json(model)))) == model
+@pytest.mark.parametrize(
+    "backbone",
+    [
+        MobileFaceNetConfig(size=64, weights="a/b", variant="casia"),
+        IResNetConfig(depth=50, size=32),
+        IRNetConfig(depth=101, size=32, order="rgb"),
+    ],
+)
+@pytest.mark.parametrize("lora", [None, LoraConfig(rank=3, alpha=1.5, first_step=2, last_step=9, embedding=False)])
+def test_a_model_survives_its_json(backbone, lora):
+    model = ModelConfig(
+        backbone, Framing(1.1, 0.4), dropout=0.3, index_gradient=0.5, serve="fused", frozen_norms=True, lora=lora
+    )
+    values = json.loads(json.dumps(to_json(model)))
+    assert model_from_json(values) == model
+    # What an earlier version wrote says nothing of these.
+    for name in ("frozen_norms", "lora"):
+        del values[name]
+    assert model_from_json(values) == dataclasses.replace(model, frozen_norms=False, lora=None)
 
 
 def test_a_checkpoint_of_another_version_is_explained():

@@ -7,7 +7,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vlrface.losses.distillation import cosine_distillation
+from vlrface.losses.distillation import TeacherMap, cosine_distillation
+from vlrface.losses.heads import ArcFace
+from vlrface.losses.objective import MethodObjective, ObjectiveWeights
 from vlrface.types import VlrfaceError
 
 
@@ -114,3 +116,47 @@ def test_float32_under_autocast():
 def test_another_length_is_refused():
     with pytest.raises(VlrfaceError, match="256 values, the trained ones 128"):
         cosine_distillation(torch.ones(2, 128), torch.ones(2, 256))
+
+
+def test_a_map_starts_orthogonal_and_learns_to_reach_a_longer_teacher():
+    """A teacher that is a rotation of the embedding is reached exactly by the map alone."""
+    embedding = vectors(0, rows=64, dtype=torch.float32)
+    turn = torch.linalg.qr(vectors(5, rows=9, dim=4, dtype=torch.float32)).Q
+    head = ArcFace(4, 3, 16.0, 0.1)
+    objective = MethodObjective(head, ObjectiveWeights(0.0, 0.0, 0.0, 0.0, distillation=1.0), teacher_dim=9)
+    weight = objective.teacher_map.weight
+    torch.testing.assert_close(weight.T @ weight, torch.eye(4), rtol=1e-5, atol=1e-5)
+    label = torch.zeros(64, dtype=torch.long)
+    nothing = torch.full((64,), torch.nan)
+
+    def loss():
+        return objective(embedding, embedding, nothing, label, epoch=0.0, teacher=embedding @ turn.T).total
+
+    expected = cosine_distillation(embedding @ weight.T, embedding @ turn.T)
+    torch.testing.assert_close(loss(), expected)
+    optimizer = torch.optim.SGD(objective.parameters(), lr=1.0, momentum=0.9)
+    for _ in range(200):
+        optimizer.zero_grad()
+        loss().backward()
+        optimizer.step()
+    assert float(expected) > 0.3
+    assert float(loss()) < 1e-3
+
+
+def test_the_map_is_part_of_the_state_only_where_it_is_asked_for():
+    head = ArcFace(4, 3, 16.0, 0.1)
+    assert "teacher_map.weight" not in MethodObjective(head, ObjectiveWeights()).state_dict()
+    assert MethodObjective(head, ObjectiveWeights(), teacher_dim=6).state_dict()["teacher_map.weight"].shape == (6, 4)
+
+
+def test_the_map_is_checked_by_gradients_and_is_float32_under_autocast():
+    made = TeacherMap(4, 6, seed=1)
+    embedding = vectors(3).requires_grad_()
+    assert torch.autograd.gradcheck(lambda e: cosine_distillation(made(e), vectors(4, dim=6)), (embedding,))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert made(vectors(3, dtype=torch.bfloat16)).dtype == torch.float32
+
+
+def test_a_teacher_of_another_length_says_what_to_do():
+    with pytest.raises(VlrfaceError, match="objective.teacher_map=true"):
+        cosine_distillation(vectors(0), vectors(1, dim=6))

@@ -379,7 +379,34 @@ class TestFrozenSteps:
         crops = torch.from_numpy(pictures(2, 32, 32))
         torch.testing.assert_close(model.stem_maps(crops), model.input.normalised(crops).permute(0, 2, 3, 1))
 
-    @pytest.mark.parametrize("steps", [-1, 18])
-    def test_one_step_must_learn(self, small, steps):
-        with pytest.raises(VlrfaceError, match="18 steps one at least"):
+    @pytest.mark.parametrize("steps", [-1, 19])
+    def test_there_are_no_more_than_the_trunk_has(self, small, steps):
+        with pytest.raises(VlrfaceError, match="MobileFaceNet has 18 steps"):
             small(frozen_steps=steps)
+
+    def test_with_all_of_them_the_embedding_layer_learns_alone(self, small, pictures):
+        model = small(frozen_steps=18).train()
+        before = {name: value.clone() for name, value in model.backbone.state_dict().items()}
+        learning = {name: p for name, p in model.backbone.named_parameters() if p.requires_grad}
+        assert {name.split(".")[0] for name in learning} == {"gather", "gather_norm", "linear", "norm"}
+        model(torch.from_numpy(pictures(4, 32, 32))).embedding.pow(2).sum().backward()
+        torch.optim.SGD(learning.values(), lr=0.1).step()
+        changed = {name for name, value in model.backbone.state_dict().items() if not torch.equal(value, before[name])}
+        assert {name.split(".")[0] for name in changed} == {"gather", "gather_norm", "linear", "norm"}
+
+
+class TestFrozenNorms:
+    def test_they_keep_their_statistics_and_learn_their_scales(self, small, pictures):
+        model = small(frozen_norms=True)
+        before = {name: value.clone() for name, value in model.backbone.state_dict().items()}
+        crops = torch.from_numpy(pictures(4, 32, 32))
+        calm = model.eval()(crops)
+        training = model.train()(crops)
+        # No statistics of a batch, so a crop's embedding in training is that of evaluation.
+        torch.testing.assert_close(training.embedding, calm.embedding)
+        torch.testing.assert_close(training.attended, calm.attended)
+        (training.embedding * torch.randn(4, 128, generator=torch.Generator().manual_seed(0))).sum().backward()
+        torch.optim.SGD(model.parameters(), lr=0.1).step()
+        changed = {name for name, value in model.backbone.state_dict().items() if not torch.equal(value, before[name])}
+        assert {"stem.norm.weight", "blocks.3.filter.norm.bias", "norm.weight"} <= changed
+        assert not [name for name in changed if "running" in name or "tracked" in name]

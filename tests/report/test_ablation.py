@@ -1,12 +1,13 @@
 """Tables and page of an ablation: every number where it belongs, and nothing that a name could break."""
 
+import dataclasses
 import re
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 
-from vlrface.evaluate.ablation import AblationTable, Cell, Column
+from vlrface.evaluate.ablation import AblationTable, Cell, Column, Cost
 from vlrface.report import ablation_overview, write_ablation
 from vlrface.report.ablation import render_ablation
 from vlrface.report.ablation_tables import ablation_latex, ablation_markdown, ablation_tables
@@ -102,6 +103,22 @@ def test_the_page_tells_who_differs_and_escapes_names(table):
         assert said in page
     assert "accepted impostors" not in page
     assert render_ablation(table) == page
+
+
+def test_costs_stand_beside_the_figures_where_they_are_known(table):
+    assert "Trained parameters" not in ablation_overview(table) + render_ablation(table)
+    costs = {"arcface": Cost(1_024_000, 75.0), "full": Cost(None, 9.04)}
+    costly = dataclasses.replace(table, costs=costs)
+    overview = ablation_tables(costly)[0]
+    assert overview.heads[-2:] == ("Trained parameters", "Time of a training")
+    rows = {label: [each.value for each in cells][-2:] for label, cells in overview.rows}
+    assert rows == {
+        "arcface": ["1,024,000", "1\u202fmin 15\u202fs"], "full": ["–", "9.0\u202fs"], NASTY: ["–", "–"],
+    }  # fmt: skip
+    page = render_ablation(costly)
+    HTMLParser().feed(page)
+    assert "<td>1,024,000</td><td>1\u202fmin 15\u202fs</td>" in page
+    assert costly.to_json()["costs"]["arcface"] == {"trained_parameters": 1_024_000, "seconds": 75.0}
 
 
 def test_a_smaller_area_is_better():

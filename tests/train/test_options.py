@@ -65,7 +65,9 @@ def test_a_misspelt_choice_is_refused(values, name, value):
 @pytest.mark.parametrize(
     "values",
     [
-        {"epochs": 0},
+        {"epochs": -1},
+        {"layer_decay": 0.0},
+        {"layer_decay": 1.1},
         {"save_every": 0},
         {"average_decay": 1.0},
         {"trunk_rate": 0.0},

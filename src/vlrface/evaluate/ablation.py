@@ -1,7 +1,7 @@
 """Variants of a method, some trainings of each: means over training seeds, and paired differences to one of them."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -81,6 +81,19 @@ class Cell:
         }
 
 
+@dataclass(frozen=True)
+class Cost:
+    """What a training of one variant costs.
+
+    Attributes:
+        trained_parameters: how many numbers of the network learn; None where nobody noted it.
+        seconds: of a training, its validations included, mean over the finished ones; None before one is.
+    """
+
+    trained_parameters: int | None
+    seconds: float | None
+
+
 @dataclass(frozen=True, eq=False)
 class AblationTable:
     """What an ablation found so far: all that a page or a table needs, and nothing to compute.
@@ -92,6 +105,7 @@ class AblationTable:
         columns: in the order of the table.
         cells: by variant and column; a column that a variant lacks has none.
         context: JSON values: seed, resamples, notes (what a reader has to know), left_out, and how it was made.
+        costs: by variant, where known.
     """
 
     name: str
@@ -100,6 +114,7 @@ class AblationTable:
     columns: tuple[Column, ...]
     cells: Mapping[tuple[str, Column], Cell]
     context: Mapping[str, Any]
+    costs: Mapping[str, Cost] = field(default_factory=dict[str, Cost])
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values; NaN becomes null."""
@@ -114,6 +129,7 @@ class AblationTable:
                 }
                 for variant in self.variants
             },
+            "costs": {variant: asdict(cost) for variant, cost in self.costs.items()},
             "context": dict(self.context),
         }
 
@@ -130,6 +146,7 @@ def tabulate(
     *,
     seed: int = 0,
     context: Mapping[str, Any] | None = None,
+    costs: Mapping[str, Cost] | None = None,
 ) -> AblationTable:
     """Means over seeds and paired differences to a baseline.
 
@@ -146,6 +163,7 @@ def tabulate(
         columns: wanted; one that no training has is left out.
         seed: of the draw of trainings.
         context: JSON values for the result.
+        costs: of a training, by variant.
 
     Returns:
         The table. Trainings that were measured on other crops than the baseline's are left out and named.
@@ -157,7 +175,8 @@ def tabulate(
     shown = tuple(column for column in columns if any(key[1] == column for key in cells))
     variants = tuple(variant for variant in runs if any(key[0] == variant for key in cells))
     own = {"seed": seed, "notes": _notes(cells.values(), baseline), "left_out": table.left_out}
-    return AblationTable(name, baseline, variants, shown, cells, {**own, **(context or {})})
+    shown_costs = {variant: cost for variant, cost in (costs or {}).items() if variant in variants}
+    return AblationTable(name, baseline, variants, shown, cells, {**own, **(context or {})}, shown_costs)
 
 
 @dataclass(eq=False)

@@ -12,7 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from vlrface.checkpoint import read_card
-from vlrface.evaluate.ablation import AblationTable, Column, RunFigures, check_columns, tabulate
+from vlrface.evaluate.ablation import AblationTable, Column, Cost, RunFigures, check_columns, tabulate
 from vlrface.experiment.ablation import Ablation, Training, is_finished, load_ablation
 from vlrface.experiment.ablation_jobs import INTERRUPTED, Running, Task, run_tasks
 from vlrface.experiment.ablation_measures import (
@@ -212,7 +212,14 @@ class _Session:
         settings = self.options.settings
         context = {"resamples": settings.resamples, **self._context()}
         name, baseline = self.ablation.name, self.ablation.baseline
-        return tabulate(name, runs, baseline, self._columns, seed=settings.seed, context=context)
+        costs = {variant: self._cost(variant) for variant in self.ablation.variants}
+        return tabulate(name, runs, baseline, self._columns, seed=settings.seed, context=context, costs=costs)
+
+    def _cost(self, variant: str) -> Cost:
+        cards = {training: card for training, card in self._cards.items() if training.variant == variant}
+        noted = [int(card["trained_parameters"]) for card in cards.values() if "trained_parameters" in card]
+        seconds = [each for training in cards if (each := self._seconds(training)) is not None]
+        return Cost(noted[0] if noted else None, round(float(np.mean(seconds)), 1) if seconds else None)
 
     def _context(self) -> dict[str, Any]:
         """How the trainings were made."""

@@ -6,7 +6,14 @@ from typing import Final
 
 from vlrface.evaluate.ablation import AblationTable, Column
 from vlrface.report.ablation_figure import variants_figure
-from vlrface.report.ablation_tables import ablation_facts, column_label, measurement_title, seeds_text
+from vlrface.report.ablation_tables import (
+    COST_HEADS,
+    ablation_facts,
+    column_label,
+    cost_texts,
+    measurement_title,
+    seeds_text,
+)
 from vlrface.report.names import count_name, meaning
 from vlrface.report.page import Panel
 from vlrface.report.template import render
@@ -60,6 +67,8 @@ def render_ablation(table: AblationTable) -> str:
         summary=_summary(table),
         panels=_panels(table),
         groups=[_group(table, each) for each in measurements],
+        cost_heads=COST_HEADS,
+        costs=cost_texts(table),
         notes=[str(note) for note in context.get("notes") or ()],
         facts=[*ablation_facts(table), *_bootstrap(table)],
         left_out=[str(each) for each in context.get("left_out") or ()],

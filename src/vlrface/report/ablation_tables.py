@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from vlrface.evaluate.ablation import AblationTable, Column
+from vlrface.evaluate.ablation import AblationTable, Column, Cost
 from vlrface.evaluate.ablation import Cell as Found
 from vlrface.report.names import meaning
 from vlrface.report.notes import counts_text
@@ -41,6 +41,9 @@ _SHORT: Final[Mapping[str, str]] = {
     "retrieval": "leave-one-out",
 }
 _UNITS: Final[Mapping[Unit, str]] = {"share": "%", "gain": "points"}
+COST_HEADS: Final = ("Trained parameters", "Time of a training")
+"""Over what `cost_texts` says of a variant."""
+
 _MISSING: Final = "–"
 _MARK: Final = " *"
 
@@ -125,15 +128,38 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 
 
 def _overview(table: AblationTable) -> Table:
+    costs = cost_texts(table)
     heads = [_head(column_label(column), meaning(column.figure).unit) for column in table.columns]
+    heads += COST_HEADS if costs else ()
     rows = [
-        (variant, (Cell(seeds_text(table, variant)), *(_brief(table, variant, column) for column in table.columns)))
+        (
+            variant,
+            (
+                Cell(seeds_text(table, variant)),
+                *(_brief(table, variant, column) for column in table.columns),
+                *(Cell(text) for text in costs.get(variant, ())),
+            ),
+        )
         for variant in table.variants
     ]
     name = f"{safe_name(table.name)}_ablation"
     return Table(
         name, f"Ablation {table.name}", ("Variant", "Seeds", *heads), tuple(rows), tuple(ablation_notes(table))
     )
+
+
+def cost_texts(table: AblationTable) -> dict[str, tuple[str, str]]:
+    """By variant, how many parameters learn and how long a training takes; empty where no variant noted the first."""
+    if all(cost.trained_parameters is None for cost in table.costs.values()):
+        return {}
+    texts: dict[str, tuple[str, str]] = {}
+    for variant in table.variants:
+        cost = table.costs.get(variant, Cost(None, None))
+        texts[variant] = (
+            _MISSING if cost.trained_parameters is None else f"{cost.trained_parameters:,}",
+            _MISSING if cost.seconds is None else duration(cost.seconds),
+        )
+    return texts
 
 
 def seeds_text(table: AblationTable, variant: str, measurement: str | None = None) -> str:
