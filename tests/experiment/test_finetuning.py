@@ -27,7 +27,7 @@ def experiment(data):
 
 
 def test_what_was_trained_by_low_rank_serves_and_starts_others_as_plain_weights(experiment, data, tmp_path):
-    model = dataclasses.replace(experiment.model, lora=LoraConfig(rank=2), frozen_steps=2, frozen_norms=True)
+    model = dataclasses.replace(experiment.model, lora=LoraConfig(rank=2), frozen_steps=2)
     training = dataclasses.replace(experiment.training, average_decay=0.9)
     given = dataclasses.replace(experiment, model=model, training=training)
     train_experiment(given, tmp_path / "run", Places(data, tmp_path / "cache", progress=False))
@@ -49,13 +49,12 @@ def test_what_was_trained_by_low_rank_serves_and_starts_others_as_plain_weights(
     assert torch.equal(found, best.recognizer.backbone.widen.conv.weight)
 
 
-@pytest.mark.parametrize("teacher", [IResNetConfig(18, 32), IRNetConfig(18, 32)])
-def test_a_teacher_of_another_length_teaches_through_a_map(teacher, experiment, data, tmp_path):
+def test_a_teacher_of_another_length_teaches_through_a_map(experiment, data, tmp_path):
     part = dataclasses.replace(experiment.data.parts[0], teacher=experiment.data.parts[0].source)
     weights = dataclasses.replace(experiment.objective.weights, distillation=1.0)
     given = dataclasses.replace(
         experiment,
-        teacher=teacher,
+        teacher=IResNetConfig(18, 32),
         data=dataclasses.replace(experiment.data, parts=(part,)),
         objective=dataclasses.replace(experiment.objective, weights=weights, teacher_map=True),
         training=dataclasses.replace(experiment.training, epochs=1),
@@ -80,16 +79,15 @@ def test_a_teacher_is_asked_again_when_it_takes_its_colours_in_another_order(exp
     )
     taught = [
         build(dataclasses.replace(given, teacher=IRNetConfig(18, 32, order=order)), places).ingredients.teachers[0]
-        for order in ("bgr", "rgb", "bgr")
+        for order in ("bgr", "rgb")
     ]
-    assert torch.equal(taught[0], taught[2])
     assert not torch.allclose(taught[0], taught[1], rtol=1e-2)
     assert len(list(tmp_path.glob("teacher-*.npy"))) == 2
 
 
 def test_a_map_that_would_do_nothing_or_contradicts_is_refused(experiment):
     mapped = dataclasses.replace(experiment.objective, teacher_map=True)
-    with pytest.raises(VlrfaceError, match="teacher_map needs objective.weights.distillation"):
+    with pytest.raises(VlrfaceError, match=r"teacher_map needs objective\.weights\.distillation"):
         check(dataclasses.replace(experiment, objective=mapped))
     part = dataclasses.replace(experiment.data.parts[0], teacher=experiment.data.parts[0].source)
     weights = dataclasses.replace(mapped.weights, distillation=1.0)

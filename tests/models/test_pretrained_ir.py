@@ -2,8 +2,8 @@
 
 The definition is public: https://github.com/mk-minchul/CVLface, commit d3d09c93e53c5d5db9ec5c5fa96e5d77fe7a78d8,
 cvlface/research/recognition/code/run_v1/models/iresnet/model.py. AdaFace (https://github.com/mk-minchul/AdaFace) has
-the same network, takes BGR pixels mapped to -1..1, and keeps it under `model.` beside `head.` in a checkpoint of PyTorch
-Lightning.
+the same network, takes BGR pixels mapped to -1..1, and keeps it under `model.` beside `head.` in a checkpoint of
+PyTorch Lightning.
 """
 
 import argparse

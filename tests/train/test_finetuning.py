@@ -54,6 +54,9 @@ def test_learning_numbers_of_the_network_are_counted_without_prototypes():
     assert trained_parameters(given.recognizer) == counted - 3 * 64 * 9 - 3 * 64
 
 
+LOW_RANK = dataclasses.replace(OPTIONS, epochs=2)
+
+
 def adapted():
     given = ingredients()
     adapt(given.recognizer.backbone, LoraConfig(rank=2))
@@ -63,7 +66,7 @@ def adapted():
 @pytest.fixture(scope="module")
 def lora_run(tmp_path_factory):
     folder, given = tmp_path_factory.mktemp("lora"), adapted()
-    run(folder, given)
+    run(folder, given, LOW_RANK)
     return folder, given
 
 
@@ -85,8 +88,8 @@ def test_what_serves_of_a_run_with_low_rank_has_plain_weights(lora_run):
 
 def test_a_run_with_low_rank_goes_on_as_if_undisturbed(lora_run, tmp_path):
     with pytest.raises(TrainingInterruptedError):
-        run(tmp_path, adapted(), stop_at=7)
-    run(tmp_path, adapted())
+        run(tmp_path, adapted(), LOW_RANK, stop_at=7)
+    run(tmp_path, adapted(), LOW_RANK)
     assert_same_run(tmp_path, lora_run[0])
 
 
