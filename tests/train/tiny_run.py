@@ -65,8 +65,8 @@ def ingredients(weights=None, *, criterion=None, heads=True, measured=True, work
     )
 
 
-def run(folder, given=None, options=OPTIONS, **kwargs):
-    return train(given or ingredients(), options, folder, config=CONFIG, seed=7, progress=False, **kwargs)
+def run(folder, given=None, options=OPTIONS, *, config=CONFIG, **kwargs):
+    return train(given or ingredients(), options, folder, config=config, seed=7, progress=False, **kwargs)
 
 
 def before_each_batch(given, act):
@@ -102,4 +102,5 @@ def assert_same_run(ours, theirs):
 
 
 def log_without_speed(folder):
-    return [{k: v for k, v in line.items() if k != "images_per_second"} for line in read_log(folder / "log.jsonl")]
+    timed = {"images_per_second", "waiting"}
+    return [{k: v for k, v in line.items() if k not in timed} for line in read_log(folder / "log.jsonl")]

@@ -34,6 +34,7 @@ from vlrface.metrics.correlation import spearman
 from vlrface.metrics.identification import leave_one_out_ranks, mean_average_precision, rank_k
 from vlrface.models.recognizer import Recognizer
 from vlrface.train import Ingredients, Validation
+from vlrface.train.device import chosen_device
 from vlrface.types import VlrfaceError
 
 
@@ -73,7 +74,8 @@ def build(experiment: Experiment, places: Places) -> Built:
         taught = part.teacher is not None and experiment.teacher is not None
         teachers.append(teacher_embeddings(experiment, part, source.manifest, places) if taught else None)
     options = experiment.training
-    recognizer = build_recognizer(experiment.model, places.data, experiment.seed)
+    # Here already: frozen steps may have much to do before training begins.
+    recognizer = build_recognizer(experiment.model, places.data, experiment.seed).to(chosen_device(options.device))
     batches: BatchSource
     if config.views is None:
         batches = Batches(parts, options.batch_size, side, side, seed=experiment.seed, workers=options.workers)

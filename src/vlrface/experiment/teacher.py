@@ -20,6 +20,7 @@ from vlrface.experiment.network import build_backbone
 from vlrface.experiment.sources import Places, load_source
 from vlrface.files import written_atomically
 from vlrface.models.recognizer import Recognizer
+from vlrface.train.device import chosen_device
 from vlrface.train.precision import autocast
 from vlrface.types import VlrfaceError
 
@@ -50,7 +51,8 @@ def teacher_embeddings(
             f"{folder}: {len(broken)} aligned pictures cannot be decoded, first {aligned.crops.failures[broken[0]]}. "
             "Repair them, or take their crops away"
         )
-    teacher = Recognizer(build_backbone(experiment.teacher, places.data)).eval()
+    device = chosen_device(experiment.training.device)
+    teacher = Recognizer(build_backbone(experiment.teacher, places.data)).eval().to(device)
     # Weights alone do not say in which order of colours, or with which constants, a network takes them.
     network = f"{fingerprint(teacher.state_dict())} {replace(experiment.teacher, weights=None)}"
     key = hashlib.sha256(f"{network} {pictures.fingerprint()} 2".encode()).hexdigest()[:24]
@@ -58,7 +60,7 @@ def teacher_embeddings(
     embeddings = _cached(path, len(pictures), teacher.embedding_dim)
     if embeddings is None:
         # Where there is bfloat16, it moves a target by less than 0.001 in cosine, and takes a third of the time.
-        with autocast("auto", torch.device("cpu")):
+        with autocast("auto", device):
             embeddings = encode_crops(teacher, aligned.crops, pictures, flip=True, progress=places.progress).embeddings
         with written_atomically(path) as temporary, temporary.open("wb") as file:
             np.save(file, embeddings)

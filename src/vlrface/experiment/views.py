@@ -72,6 +72,7 @@ def frozen_fingerprint(recognizer: Recognizer) -> str:
 
 @torch.inference_mode()
 def frozen_maps(recognizer: Recognizer, crops: UInt8[Tensor, "b h w 3"]) -> Float16[Tensor, "b mh mw c"]:
-    """Maps of the frozen steps, as they are kept: computed in float32, rounded to float16."""
-    parts = [recognizer.stem_maps(each).half() for each in crops.split(_BATCH)]
+    """Maps of the frozen steps, as they are kept: computed in float32, rounded to float16; on the CPU."""
+    device = next(recognizer.parameters()).device
+    parts = [recognizer.stem_maps(each.to(device)).half().cpu() for each in crops.split(_BATCH)]
     return torch.cat(parts).contiguous()

@@ -10,6 +10,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vlrface.models.recomputing import recomputed
 from vlrface.types import VlrfaceError
 
 STRIDE = 16
@@ -74,11 +75,13 @@ class Backbone(nn.Module, ABC):
         input: the pixels it takes.
         embedding_dim: length of the embedding.
         feature_shape: (channels, rows, columns) of the feature map.
+        checkpointing: in training, keep only what goes into each step, and compute the rest again for the gradient.
     """
 
     input: InputSpec
     embedding_dim: int
     feature_shape: tuple[int, int, int]
+    checkpointing: bool = False
 
     @abstractmethod
     def steps(self) -> tuple[nn.Module, ...]:
@@ -97,8 +100,9 @@ class Backbone(nn.Module, ABC):
         Returns:
             The map, of shape `feature_shape` at the end; bfloat16 under bfloat16 autocast.
         """
+        keeps_all = not (self.checkpointing and self.training and torch.is_grad_enabled())
         for step in self.steps()[first:last]:
-            maps = step(maps)
+            maps = step(maps) if keeps_all else recomputed(step, maps)
         return maps
 
     @abstractmethod

@@ -23,6 +23,9 @@ class Journal:
 
     Use as a context manager.
 
+    Attributes:
+        waiting: share of time that the last logged steps waited for data, in [0, 1]; shown by the bar.
+
     Args:
         folder: of the run.
         start_step: steps done so far.
@@ -45,6 +48,7 @@ class Journal:
     ) -> None:
         from torch.utils.tensorboard.writer import SummaryWriter
 
+        self.waiting = 0.0
         self._path = folder / LOG_NAME
         kept = [line for line in read_log(self._path) if line["step"] <= start_step]
         if not validated:
@@ -77,7 +81,7 @@ class Journal:
 
     def advance(self, epoch: float, loss: float) -> None:
         """One step done."""
-        self._bar.set_postfix_str(f"epoch {epoch:.1f} loss {loss:.3f}", refresh=False)
+        self._bar.set_postfix_str(f"epoch {epoch:.1f} loss {loss:.3f} waiting {self.waiting:.0%}", refresh=False)
         self._bar.update(self._batch_size)
 
     def write(self, step: int, scalars: Mapping[str, float]) -> None:

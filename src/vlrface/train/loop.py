@@ -10,9 +10,9 @@ What is guaranteed:
 
 import signal
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
@@ -21,15 +21,19 @@ import numpy as np
 import torch
 from jaxtyping import Float16, UInt8
 from torch import Tensor
-from torch._dynamo.exc import TorchDynamoException
 
 from vlrface.data.batches import Batch, BatchSource
-from vlrface.losses.objective import MethodObjective, nonfinite
+from vlrface.losses.objective import MethodObjective, ObjectiveOutput
 from vlrface.losses.recognizability import UnrecognizableStatistics
-from vlrface.models.recognizer import Recognizer
+from vlrface.models.recognizer import Output, Recognizer
+from vlrface.train.compiling import training_forward
+from vlrface.train.device import chosen_device, computing_on, exact_products
+from vlrface.train.feeding import Fed, Feeder
+from vlrface.train.finite import GRADIENT, FiniteWatch
 from vlrface.train.journal import VALIDATION_PREFIX, Journal
+from vlrface.train.microbatches import gradients_in_parts
 from vlrface.train.options import TrainingOptions
-from vlrface.train.precision import autocast
+from vlrface.train.precision import autocast, computes_bf16
 from vlrface.train.state import RunState
 from vlrface.types import VlrfaceError
 
@@ -65,7 +69,7 @@ class Ingredients:
     """The built objects of a run.
 
     Attributes:
-        recognizer: the network, on the device that trains.
+        recognizer: the network; `train` moves it and the objective to the device that trains.
         objective: losses, prototypes and statistics of the unrecognizable faces.
         batches: training crops of the network's input size, or maps of its frozen steps.
         teachers: per part of the data the teacher embedding of each row (n, d), or None.
@@ -126,7 +130,9 @@ def train(
             stays.
         VlrfaceError: `folder` holds a run of another configuration or on other data.
     """
-    with _threads(options.threads):
+    device = chosen_device(options.device)
+    ingredients = _placed(ingredients, device, checkpointing=options.checkpointing)
+    with _threads(options.threads), computing_on(device):
         state = RunState(ingredients.recognizer, ingredients.objective, options, config, data_fingerprint)
         last = folder / LAST_NAME
         if last.is_file():
@@ -142,21 +148,35 @@ def train(
             progress=progress,
             validated=state.step == state.epochs_done * per_epoch,
         )
-        with torch.random.fork_rng(), _StopRequest() as stop, journal:
+        forked = [device] if device.type == "cuda" else []
+        with torch.random.fork_rng(forked), _StopRequest() as stop, journal:
             if state.step:
                 _say_resumed(journal, state, steps, last)
             if options.epochs == 0:
                 loop.keep_start(journal)
+            if options.precision == "bf16" and not computes_bf16(device.type):
+                journal.say("warning: bfloat16 is emulated here, many times slower than training.precision=auto")
             while state.epochs_done < options.epochs:
                 start = state.step - state.epochs_done * per_epoch
                 # Stopped after an epoch's last step, before its validation: no step is left, the validation is.
                 remaining = ingredients.batches.epoch(state.epochs_done, start) if start < per_epoch else iter(())
-                for batch in remaining:
-                    loop.step(batch, journal)
-                    if stop.requested or state.step == stop_at:
-                        loop.stop()
+                with Feeder(remaining, ingredients.teachers, device) as feeder:
+                    loop.new_epoch()
+                    for fed in feeder:
+                        loop.step(fed, journal, feeder.waited)
+                        if stop.requested or state.step == stop_at:
+                            loop.stop()
                 loop.end_epoch(journal)
         return Outcome(folder / BEST_NAME, last, state.step, state.seconds, state.best_figures)
+
+
+def _placed(ingredients: Ingredients, device: torch.device, *, checkpointing: bool) -> Ingredients:
+    """What is trained, on the device that trains; modules are moved themselves."""
+    ingredients.recognizer.to(device)
+    ingredients.recognizer.backbone.checkpointing = checkpointing
+    ingredients.objective.to(device)
+    crops = ingredients.unrecognizable
+    return replace(ingredients, unrecognizable=None if crops is None else crops.to(device))
 
 
 def _say_resumed(journal: Journal, state: RunState, steps: int, last: Path) -> None:
@@ -201,49 +221,88 @@ class _Loop:
     steps: int
 
     def __post_init__(self) -> None:
-        self._forward = _training_forward(self.ingredients.recognizer, self.options)
+        options, device = self.options, self.state.device
+        self._forward = training_forward(self.ingredients.recognizer, compiled=options.compiled)
+        self._watch = FiniteWatch(device, None if self.state.can_skip else False)
         self._since = time.perf_counter()
+        self._waited = 0.0
         self._logged = self.state.step
+        self._loss = float("nan")
 
-    def step(self, batch: Batch, journal: Journal) -> None:
+    def step(self, fed: Fed, journal: Journal, waited: float = 0.0) -> None:
+        """One step.
+
+        Args:
+            fed: its batch.
+            journal: of the run.
+            waited: seconds that the steps of this epoch have waited for batches so far.
+        """
         state, options = self.state, self.options
-        objective = self.ingredients.objective
-        measured = self.ingredients.unrecognizable is not None and not objective.fixed
+        measured = self.ingredients.unrecognizable is not None and not self.ingredients.objective.fixed
         if measured and state.step % options.refresh_every == 0:
             with self._uncounted():
-                averaged = options.refresh_from == "averaged"
-                objective.refresh(self._measure(state.served() if averaged else state.recognizer))
+                self.refresh()
         state.recognizer.train()
-        # Dropout depends on the step alone, so that a resumed run needs no saved random state.
-        torch.manual_seed(int(np.random.SeedSequence([self.seed, state.step]).generate_state(1, np.uint32)[0]))
-        images = torch.from_numpy(batch.images).to(state.device)
-        labels = torch.from_numpy(batch.labels).to(state.device)
         epoch = state.step / self.per_epoch
-        with autocast(options.precision, state.device):
-            output = self._forward(images)
-        teacher, taught = self._teachers(batch)
-        result = self.ingredients.objective(
-            output.embedding,
-            output.attended,
-            output.recognizability,
-            labels,
-            epoch=epoch,
-            teacher=teacher,
-            teacher_mask=taught,
-        )
-        bad = nonfinite(result.parts)
-        if bad:
-            raise self._diverged(f"loss part {', '.join(map(repr, bad))} is not finite", batch)
-        norm = state.backward(result.total)
-        if not np.isfinite(norm):
-            raise self._diverged("the gradient is not finite", batch)
+        state.zero_gradients()
+        result = self._gradients(fed, epoch)
+        norm = state.gradient_norm()
+        bad = self._watch.look(state.step, result.parts, norm)
+        if bad is not None:
+            raise self._not_finite(*bad, fed.batch)
         rate = options.schedule.multiplier(state.step, self.steps)
-        state.update(rate)
-        journal.advance(epoch, result.total.item())
-        if state.step % options.log_every == 0:
-            self._log(journal, result.parts, result.weighted, norm, rate)
+        state.update(rate, self._watch.skip)
+        logs = state.step % options.log_every == 0
+        if logs or not self._watch.deferred:
+            self._loss = result.total.item()
+        journal.advance(epoch, self._loss)
+        if logs:
+            self._read_watch()
+            self._log(journal, result, float(norm), rate, waited)
         if state.step % options.save_every == 0:
             self._save_last()
+
+    def new_epoch(self) -> None:
+        """What is waited for is counted anew."""
+        self._waited = 0.0
+
+    def refresh(self) -> None:
+        """Measure the unrecognizable faces again."""
+        averaged = self.options.refresh_from == "averaged"
+        network = self.state.served() if averaged else self.state.recognizer
+        self.ingredients.objective.refresh(self._measure(network))
+
+    def _gradients(self, fed: Fed, epoch: float) -> ObjectiveOutput:
+        """Forward, losses and backward of a batch."""
+
+        def reseed(part: int) -> None:
+            # Dropout depends on the step alone, so that a resumed run needs no saved random state.
+            entropy = [self.seed, self.state.step, *([part] if part else [])]
+            torch.manual_seed(int(np.random.SeedSequence(entropy).generate_state(1, np.uint32)[0]))
+
+        def forward(images: Tensor) -> Output:
+            with autocast(self.options.precision, self.state.device):
+                return self._forward(images)
+
+        def lose(output: Output) -> ObjectiveOutput:
+            with exact_products(self.state.device):
+                return self.ingredients.objective(
+                    output.embedding,
+                    output.attended,
+                    output.recognizability,
+                    fed.labels,
+                    epoch=epoch,
+                    teacher=fed.teacher,
+                    teacher_mask=fed.taught,
+                )
+
+        if self.options.accumulate > 1:
+            network = self.ingredients.recognizer
+            return gradients_in_parts(network, forward, fed.images, self.options.accumulate, lose, reseed)
+        reseed(0)
+        result = lose(forward(fed.images))
+        result.total.backward()
+        return result
 
     def end_epoch(self, journal: Journal) -> None:
         self.state.epochs_done += 1
@@ -290,6 +349,7 @@ class _Loop:
         self.state.save_last(self.folder / LAST_NAME)
 
     def _check_finite(self) -> None:
+        self._read_watch()
         bad = self.state.nonfinite()
         if bad:
             raise self._diverged(f"{', '.join(bad[:3])}{', …' if len(bad) > 3 else ''} became NaN or infinite")
@@ -301,20 +361,6 @@ class _Loop:
         yield
         self._since += time.perf_counter() - began
 
-    def _teachers(self, batch: Batch) -> tuple[Tensor | None, Tensor | None]:
-        teachers = self.ingredients.teachers
-        width = next((t.shape[1] for t in teachers if t is not None), None)
-        if width is None:
-            return None, None
-        target = torch.zeros(len(batch.rows), width)
-        taught = torch.zeros(len(batch.rows), dtype=torch.bool)
-        for part, embeddings in enumerate(teachers):
-            if embeddings is not None:
-                where = torch.from_numpy(batch.parts == part)
-                target[where] = embeddings[torch.from_numpy(batch.rows)[where]]
-                taught |= where
-        return target.to(self.state.device), taught.to(self.state.device)
-
     @torch.no_grad()
     def _measure(self, recognizer: Recognizer) -> UnrecognizableStatistics:
         """Centre, mean and deviation of the unrecognizable faces, as the network in evaluation mode sees them now."""
@@ -322,7 +368,7 @@ class _Loop:
         assert crops is not None  # callers ask only then  # noqa: S101
         recognizer.eval()
         with autocast(self.options.precision, self.state.device):
-            outputs = [recognizer(part.to(self.state.device)) for part in crops.split(256)]
+            outputs = [recognizer(part) for part in crops.split(256)]
         embeddings = torch.cat([output.embedding for output in outputs])
         if recognizer.regression is None:
             # No index is predicted (NaN), but the projection still needs the centre: mean and deviation stand at 0.
@@ -334,19 +380,30 @@ class _Loop:
         except VlrfaceError as error:
             raise self._diverged(f"the unrecognizable faces cannot be measured ({error})") from error
 
-    def _log(
-        self, journal: Journal, parts: Mapping[str, Tensor], weighted: Mapping[str, Tensor], norm: float, rate: float
-    ) -> None:
+    def _log(self, journal: Journal, result: ObjectiveOutput, norm: float, rate: float, waited: float) -> None:
         now = time.perf_counter()
-        speed = (self.state.step - self._logged) * self.options.batch_size / (now - self._since)
-        self._since, self._logged = now, self.state.step
-        scalars = {f"loss/{name}": float(value) for name, value in parts.items()}
-        scalars |= {f"weighted/{name}": float(value) for name, value in weighted.items()}
+        seconds = now - self._since
+        speed = (self.state.step - self._logged) * self.options.batch_size / seconds
+        waiting = min(1.0, max(0.0, waited - self._waited) / seconds) if seconds > 0 else 0.0
+        self._since, self._logged, self._waited = now, self.state.step, waited
+        scalars = {f"loss/{name}": float(value) for name, value in result.parts.items()}
+        scalars |= {f"weighted/{name}": float(value) for name, value in result.weighted.items()}
         scalars |= {"gradient_norm": norm, "rate/trunk": rate * self.options.trunk_rate, "images_per_second": speed}
-        journal.write(self.state.step, scalars)
+        journal.write(self.state.step, {**scalars, "waiting": waiting})
+        journal.waiting = waiting
 
-    def _diverged(self, what: str, batch: Batch | None = None) -> TrainingDivergedError:
-        where = f"at step {self.state.step}"
+    def _read_watch(self) -> None:
+        found = self._watch.found()
+        if found is not None:
+            raise self._not_finite(*found)
+
+    def _not_finite(self, step: int, names: Sequence[str], batch: Batch | None = None) -> TrainingDivergedError:
+        parts = [name for name in names if name != GRADIENT]
+        what = f"loss part {', '.join(map(repr, parts))} is not finite" if parts else "the gradient is not finite"
+        return self._diverged(what, batch, step)
+
+    def _diverged(self, what: str, batch: Batch | None = None, step: int | None = None) -> TrainingDivergedError:
+        where = f"at step {self.state.step if step is None else step}"
         if batch is not None:
             rows = ", ".join(f"{p}:{r}" for p, r in zip(batch.parts[:4], batch.rows[:4], strict=True))
             where += f" (batch of part:row {rows}, …)"
@@ -357,28 +414,6 @@ class _Loop:
             "lower training.trunk_rate or training.prototypes_rate, set training.clip_norm above the logged "
             "gradient_norm, or use training.precision=float32"
         )
-
-
-def _training_forward(recognizer: Recognizer, options: TrainingOptions) -> Callable[[Tensor], Any]:
-    """The network's call, compiled if asked for and possible."""
-    if not options.compiled:
-        return recognizer
-    compiled = torch.compile(recognizer)
-    broken = False
-
-    def forward(images: Tensor) -> Any:
-        nonlocal broken
-        if broken:
-            return recognizer(images)
-        try:
-            return compiled(images)
-        except TorchDynamoException as error:
-            broken = True
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            print(f"torch.compile does not work here ({reason}); going on without it, more slowly")
-            return recognizer(images)
-
-    return forward
 
 
 class _StopRequest:

@@ -1,6 +1,7 @@
 """How a run is trained: frozen options, and the learning-rate schedule as a pure function."""
 
 import math
+import re
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
@@ -9,6 +10,7 @@ from vlrface.types import VlrfaceError
 
 ScheduleKind = Literal["cosine", "step"]
 Optimizer = Literal["sgd", "adamw"]
+AugmentOn = Literal["workers", "device"]
 RefreshFrom = Literal["current", "averaged"]
 
 
@@ -86,6 +88,15 @@ class TrainingOptions:
         log_every: steps between two lines of the log.
         workers: processes that augment; 0 does it in the training process.
         threads: torch threads for the step, at least 1, or None for torch's own choice.
+        device: where all is computed: "auto" (CUDA if there is one, else the CPU), "cpu", "cuda" or "cuda:N".
+            Checkpoints are the same, and a run may go on elsewhere.
+        accumulate: micro-batches per step, which divide `batch_size`: memory of one of them, gradient of the whole
+            batch, but for batch norms, which see micro-batches; a third more time.
+        checkpointing: keep only what goes into each step of the trunk, and compute the rest again for the gradient: a
+            fraction of the memory, the same gradient, a third more time.
+        fused: one kernel for the whole optimiser step; rounds a little differently. None takes it on CUDA.
+        augment_on: "workers" augments on the CPU; "device" draws there and computes on the device, for runs that
+            outpace their workers. The same distribution, not the same pixels.
 
     Raises:
         VlrfaceError: an unknown optimizer, precision or kind of weights, or a value out of range.
@@ -112,6 +123,11 @@ class TrainingOptions:
     log_every: int = 10
     workers: int = 0
     threads: int | None = None
+    device: str = "auto"
+    accumulate: int = 1
+    checkpointing: bool = False
+    fused: bool | None = None
+    augment_on: AugmentOn = "workers"
 
     def __post_init__(self) -> None:
         _check_choice("training.optimizer", self.optimizer, get_args(Optimizer))
@@ -133,6 +149,12 @@ class TrainingOptions:
             self._check("average_decay", 0 < self.average_decay < 1, "lie in (0, 1), or be None for no average")
         if self.threads is not None:
             self._check("threads", self.threads >= 1, "be at least 1, or None for torch's own choice")
+        self._check(
+            "device", re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.device) is not None, "be auto, cpu, cuda or cuda:N"
+        )
+        divides = self.accumulate >= 1 and self.batch_size % self.accumulate == 0
+        self._check("accumulate", divides, f"be at least 1 and divide batch_size, {self.batch_size}")
+        _check_choice("training.augment_on", self.augment_on, get_args(AugmentOn))
 
     def _check(self, name: str, good: bool, rule: str) -> None:
         if not good:

@@ -79,7 +79,7 @@ class RunState:
         self._optimizer = _optimizer(recognizer, objective, options)
         self._averaged: AveragedModel | None = None
         if options.average_decay is not None:
-            average = _ramped_average(options.average_decay)
+            average = _ramped_average(options.average_decay, self._averaged_steps)
             self._averaged = AveragedModel(recognizer, multi_avg_fn=average, use_buffers=True)
 
     @property
@@ -87,23 +87,41 @@ class RunState:
         """Time spent, this sitting and the earlier ones."""
         return self._earlier + time.perf_counter() - self._began
 
-    def backward(self, loss: Tensor) -> float:
-        """Gradients of `loss`, clipped if asked for; returns their norm before clipping."""
+    @property
+    def can_skip(self) -> bool:
+        """Whether `update` can be told by the device not to step."""
+        return all(group.get("fused") for group in self._optimizer.param_groups)
+
+    def zero_gradients(self) -> None:
+        """Forget the gradients of the step before."""
         self._optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+
+    def gradient_norm(self) -> Tensor:
+        """Norm of the gradients, () on the device; they are clipped after it if that is asked for."""
         parameters = [p for group in self._optimizer.param_groups for p in group["params"] if p.grad is not None]
         if self._options.clip_norm is not None:
-            return float(nn.utils.clip_grad_norm_(parameters, self._options.clip_norm))
-        return float(nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None]))
+            return nn.utils.clip_grad_norm_(parameters, self._options.clip_norm)
+        return nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
 
-    def update(self, multiplier: float) -> None:
-        """One optimiser step at `multiplier` times the rates."""
+    def update(self, multiplier: float, skip: Tensor | None = None) -> None:
+        """One optimiser step at `multiplier` times the rates.
+
+        Args:
+            multiplier: of every rate.
+            skip: () float32, 1 where the weights are to stay as they are; only where `can_skip`. None steps.
+        """
+        if skip is not None:
+            # The name that torch's gradient scaler uses: fused optimisers read it on the device.
+            self._optimizer.found_inf = skip  # pyright: ignore[reportAttributeAccessIssue]
         for group in self._optimizer.param_groups:
             group["lr"] = multiplier * group["rate"]
         self._optimizer.step()
         self.step += 1
         if self._averaged is not None:
             self._averaged.update_parameters(self.recognizer)
+
+    def _averaged_steps(self) -> int:
+        return 0 if self._averaged is None else int(self._averaged.n_averaged)  # on the CPU, wherever the network is
 
     def served(self) -> Recognizer:
         """The network to validate and to keep: the averaged one if there is one. Not a copy."""
@@ -167,7 +185,7 @@ class RunState:
             VlrfaceError: it was a run of another configuration, on other data, or its tensors do not fit.
         """
         checkpoint = Checkpoint.load(path)
-        different = _differences(checkpoint.card["config"], self._config)
+        different = _differences(_portable(checkpoint.card["config"]), _portable(self._config))
         if different:
             raise VlrfaceError(
                 f"{path.parent} holds a run of another configuration ({'; '.join(different[:3])}). "
@@ -239,8 +257,16 @@ def _load(module: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
         ) from error
 
 
-def _ramped_average(decay: float) -> Callable[[Sequence[Tensor], Sequence[Tensor], Tensor | int], None]:
-    """Exponential moving average whose decay rises to `decay`, so that the start is soon forgotten."""
+def _ramped_average(
+    decay: float, steps: Callable[[], int]
+) -> Callable[[Sequence[Tensor], Sequence[Tensor], Tensor | int], None]:
+    """Exponential moving average whose decay rises to `decay`, so that the start is soon forgotten.
+
+    Args:
+        decay: in the end.
+        steps: averaged so far. (Torch's own count comes on the device of the weights, and reading it there would make
+            the host wait.)
+    """
 
     @torch.no_grad()
     def update(averages: Sequence[Tensor], values: Sequence[Tensor], count: Tensor | int) -> None:
@@ -248,7 +274,11 @@ def _ramped_average(decay: float) -> Callable[[Sequence[Tensor], Sequence[Tensor
             for average, value in zip(averages, values, strict=True):
                 average.copy_(value)
             return
-        now = min(decay, (1 + int(count)) / (10 + int(count)))
+        del count
+        now = min(decay, (1 + steps()) / (10 + steps()))
+        if averages[0].is_cuda:
+            torch._foreach_lerp_(list(averages), list(values), 1 - now)  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
+            return
         for average, value in zip(averages, values, strict=True):
             average.lerp_(value, 1 - now)
 
@@ -257,9 +287,20 @@ def _ramped_average(decay: float) -> Callable[[Sequence[Tensor], Sequence[Tensor
 
 def _optimizer(recognizer: Recognizer, objective: MethodObjective, options: TrainingOptions) -> torch.optim.Optimizer:
     groups = parameter_groups(recognizer, objective, options)
+    # None is torch's own choice: on the CPU the plain loop, whose rounding earlier runs have.
+    on_cuda = next(recognizer.parameters()).is_cuda
+    fused = (True if on_cuda else None) if options.fused is None else options.fused
     if options.optimizer == "adamw":
-        return torch.optim.AdamW(groups)
-    return torch.optim.SGD(groups, momentum=options.momentum, nesterov=options.momentum > 0)
+        return torch.optim.AdamW(groups, fused=fused)
+    return torch.optim.SGD(groups, momentum=options.momentum, nesterov=options.momentum > 0, fused=fused)
+
+
+def _portable(config: Any) -> Any:
+    """A configuration without what says where it is computed: a run may go on elsewhere."""
+    training = config.get("training")
+    if not isinstance(training, dict):
+        return config
+    return {**config, "training": {k: v for k, v in training.items() if k != "device"}}  # pyright: ignore[reportUnknownVariableType]
 
 
 def _differences(ours: Any, theirs: Any, where: str = "") -> list[str]:

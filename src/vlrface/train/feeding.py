@@ -1,0 +1,178 @@
+"""From batches to tensors on the device, ahead of the step that needs them."""
+
+import queue
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from vlrface.data.batches import Batch
+
+_AHEAD: Final = 2
+"""Batches on the device that no step has asked for yet: one would do, the second takes up an uneven loader."""
+
+
+@dataclass(frozen=True, eq=False)
+class Fed:
+    """One batch on the device.
+
+    Attributes:
+        batch: as the loader gave it.
+        images: (b, h, w, 3) crops or (b, mh, mw, c) maps.
+        labels: (b,) int64.
+        teacher: (b, d) teacher embeddings; None without a teacher.
+        taught: (b,) bool, which rows have one.
+    """
+
+    batch: Batch
+    images: Tensor
+    labels: Tensor
+    teacher: Tensor | None
+    taught: Tensor | None
+
+
+class Feeder:
+    """The batches of an epoch on the device, in their order. Use as a context manager and iterate once.
+
+    On CUDA a thread takes batches from the loader, gathers their teacher embeddings and copies all of it through pinned
+    memory on a stream of its own, while the step before computes. On the CPU nothing is gained by that (worker
+    processes prepare batches ahead already), and a batch is taken when it is asked for.
+
+    Attributes:
+        waited: seconds that the consumer has waited for batches, so far.
+
+    Args:
+        batches: of the loader.
+        teachers: per part of the data the teacher embedding of each row (n, d) on the CPU, or None.
+        device: where they go.
+        threaded: take batches ahead in a thread; None does so on CUDA.
+    """
+
+    def __init__(
+        self,
+        batches: Iterator[Batch],
+        teachers: Sequence[Tensor | None],
+        device: torch.device,
+        *,
+        threaded: bool | None = None,
+    ) -> None:
+        self.waited = 0.0
+        self._batches = batches
+        self._teachers = teachers
+        self._device = device
+        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+        self._stopping = threading.Event()
+        self._ready: queue.Queue[tuple[Fed, torch.cuda.Event | None] | BaseException | None] = queue.Queue(_AHEAD)
+        self._thread: threading.Thread | None = None
+        if self._stream is not None if threaded is None else threaded:
+            self._thread = threading.Thread(target=self._work, name="feeder", daemon=True)
+            self._thread.start()
+
+    def __enter__(self) -> "Feeder":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join()
+        close = getattr(self._batches, "close", None)  # of a generator: ends its worker processes
+        if close is not None:
+            close()
+
+    def __iter__(self) -> Iterator[Fed]:
+        """The batches, each waited for if it is not ready."""
+        while True:
+            began = time.perf_counter()
+            try:
+                fed = self._next()
+            finally:
+                self.waited += time.perf_counter() - began
+            if fed is None:
+                return
+            yield fed
+
+    def _next(self) -> Fed | None:
+        if self._thread is None:
+            batch = next(self._batches, None)
+            return None if batch is None else self._fed(batch)
+        got = self._ready.get()
+        if isinstance(got, BaseException):
+            raise got
+        if got is None:
+            return None
+        fed, copied = got
+        if copied is not None:
+            # The step's stream waits, not the host. Its memory came from the other stream: say who uses it now.
+            current = torch.cuda.current_stream(self._device)
+            current.wait_event(copied)
+            for tensor in (fed.images, fed.labels, fed.teacher, fed.taught):
+                if tensor is not None:
+                    tensor.record_stream(current)
+        return fed
+
+    def _work(self) -> None:
+        try:
+            if self._stream is None:
+                self._hand_over_all()
+            else:
+                with torch.cuda.device(self._device), torch.cuda.stream(self._stream):
+                    self._hand_over_all()
+            self._put(None)
+        except BaseException as error:
+            self._put(error)
+
+    def _hand_over_all(self) -> None:
+        for batch in self._batches:
+            fed = self._fed(batch)
+            copied = None
+            if self._stream is not None:
+                copied = torch.cuda.Event()
+                copied.record(self._stream)
+            if not self._put((fed, copied)):
+                return
+
+    def _put(self, item: "tuple[Fed, torch.cuda.Event | None] | BaseException | None") -> bool:
+        while not self._stopping.is_set():
+            try:
+                self._ready.put(item, timeout=0.1)
+            except queue.Full:
+                continue
+            return True
+        return False
+
+    def _fed(self, batch: Batch) -> Fed:
+        teacher, taught = _taught(batch, self._teachers)
+        return Fed(
+            batch,
+            self._moved(torch.from_numpy(batch.images)),
+            self._moved(torch.from_numpy(batch.labels)),
+            None if teacher is None else self._moved(teacher),
+            None if taught is None else self._moved(taught),
+        )
+
+    def _moved(self, tensor: Tensor) -> Tensor:
+        if self._stream is None:
+            return tensor.to(self._device)
+        return tensor.pin_memory().to(self._device, non_blocking=True)
+
+
+def _taught(batch: Batch, teachers: Sequence[Tensor | None]) -> tuple[Tensor | None, Tensor | None]:
+    """Teacher embeddings of a batch, zeros where a row has none, and which rows have one."""
+    width = next((t.shape[1] for t in teachers if t is not None), None)
+    if width is None:
+        return None, None
+    target = torch.zeros(len(batch.rows), width)
+    taught = torch.zeros(len(batch.rows), dtype=torch.bool)
+    for part, embeddings in enumerate(teachers):
+        if embeddings is not None:
+            where = torch.from_numpy(batch.parts == part)
+            target[where] = embeddings[torch.from_numpy(batch.rows)[where]]
+            taught |= where
+    return target, taught
