@@ -157,15 +157,20 @@ def test_a_fused_optimiser_steps_the_same(tmp_path, optimizer):
         assert state.can_skip == fused
         rng = torch.Generator().manual_seed(0)
         for rate in (1.0, 0.5, 0.25):
+            if rate == 0.25:  # what comes from a file is as good as what never left
+                state.save_last(tmp_path / "half.safetensors")
+                given = ingredients()
+                state = RunState(given.recognizer, given.objective, options, CONFIG)
+                state.restore(tmp_path / "half.safetensors")
             for parameter in [*given.recognizer.parameters(), *given.objective.parameters()]:
-                parameter.grad = torch.randn(parameter.shape, generator=rng)
+                parameter.grad = torch.empty_like(parameter).copy_(torch.randn(parameter.shape, generator=rng))
             assert float(state.gradient_norm()) > 50.0
             state.update(rate)
         state.save_last(tmp_path / f"{fused}.safetensors")
         found.append(tensors(tmp_path / f"{fused}.safetensors"))
     assert found[0].keys() == found[1].keys()
     for name, value in found[0].items():
-        assert torch.allclose(value, found[1][name], rtol=1e-4, atol=1e-6), name
+        assert torch.allclose(value, found[1][name], rtol=1e-4, atol=1e-6, equal_nan=True), name
 
 
 def test_marks_on_the_device_keep_a_bad_step_from_the_weights(tmp_path, monkeypatch):

@@ -207,6 +207,11 @@ class RunState:
             state.setdefault(int(index), {})[key] = value
         groups = self._optimizer.state_dict()["param_groups"]
         self._optimizer.load_state_dict({"state": state, "param_groups": groups})
+        for parameter, values in self._optimizer.state.items():
+            for key, value in values.items():
+                # Files hold rows; a fused kernel takes it for granted that momentum lies in memory as its weights do.
+                if isinstance(value, Tensor) and value.shape == parameter.shape:
+                    values[key] = torch.empty_like(parameter).detach().copy_(value)
         self.step = int(checkpoint.card["step"])
         self.epochs_done = int(checkpoint.card["epochs_done"])
         self.best_figures = dict(checkpoint.card["figures"])
