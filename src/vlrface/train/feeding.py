@@ -1,5 +1,6 @@
 """From batches to tensors on the device, ahead of the step that needs them."""
 
+import contextlib
 import queue
 import threading
 import time
@@ -44,7 +45,8 @@ class Feeder:
     processes prepare batches ahead already), and a batch is taken when it is asked for.
 
     Attributes:
-        waited: seconds that the consumer has waited for batches, so far.
+        waited: seconds, so far, that a step was wanted but no batch was there; on CUDA only those in which the device
+            had nothing left to do.
 
     Args:
         batches: of the loader.
@@ -89,20 +91,18 @@ class Feeder:
     def __iter__(self) -> Iterator[Fed]:
         """The batches, each waited for if it is not ready."""
         while True:
-            began = time.perf_counter()
-            try:
-                fed = self._next()
-            finally:
-                self.waited += time.perf_counter() - began
+            fed = self._next()
             if fed is None:
                 return
             yield fed
 
     def _next(self) -> Fed | None:
         if self._thread is None:
+            began = time.perf_counter()
             batch = next(self._batches, None)
+            self.waited += time.perf_counter() - began
             return None if batch is None else self._fed(batch)
-        got = self._ready.get()
+        got = self._awaited()
         if isinstance(got, BaseException):
             raise got
         if got is None:
@@ -116,6 +116,21 @@ class Feeder:
                 if tensor is not None:
                     tensor.record_stream(current)
         return fed
+
+    def _awaited(self) -> "tuple[Fed, torch.cuda.Event | None] | BaseException | None":
+        with contextlib.suppress(queue.Empty):
+            return self._ready.get_nowait()
+        done = None
+        if self._stream is not None:  # the steps asked for so far: until they are done, the device does not wait
+            done = torch.cuda.Event()
+            done.record(torch.cuda.current_stream(self._device))
+        while done is not None and not done.query():
+            with contextlib.suppress(queue.Empty):
+                return self._ready.get(timeout=0.001)
+        began = time.perf_counter()
+        got = self._ready.get()
+        self.waited += time.perf_counter() - began
+        return got
 
     def _work(self) -> None:
         try:
