@@ -12,7 +12,8 @@ blocks are taken; input is 112 x 112 pixels.
 The last line is JSON: `<trunk>_speedup` (plain over ArcFace), `full_over_arcface` (the worst of the trunks; by trunk
 beside it), and on CUDA `mfu`: of IResNet-50's ArcFace step, floating-point operations as torch counts them, per second,
 over those of the largest bfloat16 matrix product measured here. `waiting` is the share of time that our ArcFace step
-waits for data when real worker processes augment for it.
+waits for data when real worker processes augment for it; `waiting_on_device` when they draw and the device augments
+(CUDA only).
 """
 
 import argparse
@@ -174,9 +175,9 @@ def our_step(
 
 
 def waiting_share(loaded: Batches, ours: Ours, device: torch.device, steps: int) -> float:
-    """Share of time that steps wait for data while worker processes augment."""
+    """Share of time that steps wait for data while worker processes, or the device too, augment."""
     began = 0.0
-    with Feeder(loaded.epoch(0), (None,), device) as feeder:
+    with Feeder(loaded.epoch(0), (None,), device, height=SIDE, width=SIDE) as feeder:
         for number, _ in enumerate(feeder):
             if number == 2:  # the workers have started
                 began, feeder.waited = time.perf_counter(), 0.0
@@ -254,19 +255,19 @@ def _cpu() -> str:
     return platform.processor()
 
 
-def loader(batch_size: int, workers: int, steps: int) -> Batches:
+def loader(batch_size: int, workers: int, steps: int, *, drawn: bool) -> Batches:
     """Aligned pictures, cut loosely, degraded and framed as the recipes do it."""
     chain = Chain((LooseCut(), RandomDegradation(SURVEILLANCE), RandomFraming(Framing(1.2, 0.44), SIDE, SIDE)))
     count = 1024
     part = Part(crops_in_memory(list(crops(count))), np.arange(count), chain, copies=(steps + 8) * batch_size / count)
-    return Batches([part], batch_size, SIDE, SIDE, seed=0, workers=workers)
+    return Batches([part], batch_size, SIDE, SIDE, seed=0, workers=workers, drawn=drawn)
 
 
 def measure(name: str, options: argparse.Namespace, device: torch.device, folder: Path) -> dict[str, float]:
     """Seconds per step of the three ways, and of one measuring of the unrecognizable faces."""
     make = TRUNKS[name]
     rng = np.random.default_rng(0)
-    size = options.batch
+    size, steps = options.batch, options.steps * options.block
     batch = Batch(crops(size), rng.integers(0, CLASSES, size), np.zeros(size, np.int64), np.arange(size))
     arcface, full = (
         our_step(make, batch, device, full=full, compiled=not options.eager, folder=folder, uis=options.uis)
@@ -282,9 +283,12 @@ def measure(name: str, options: argparse.Namespace, device: torch.device, folder
     with computing_on(device):
         ours = medians({"arcface": arcface.step, "full": full.step}, device, options.steps, options.block)
         refresh = medians({"measure": full.measure}, device, 3 if device.type == "cuda" else 1, 1, 0)["measure"]
-        loaded = loader(size, options.workers, options.steps * options.block)
-        waiting = waiting_share(loaded, arcface, device, options.steps * options.block)
-    found = {**ours, "measure": refresh, "waiting": waiting}
+        waited = {
+            name: waiting_share(loader(size, options.workers, steps, drawn=drawn), arcface, device, steps)
+            for name, drawn in {"waiting": False, "waiting_on_device": True}.items()
+            if not drawn or device.type == "cuda"
+        }
+    found = {**ours, "measure": refresh, **waited}
     found |= medians({"plain": as_shipped}, device, max(2, options.steps // 2), options.block, 1)
     if device.type == "cuda":
         rate = operations(make, batch, device) / ours["arcface"]
@@ -328,7 +332,7 @@ def main() -> None:
             figures[f"{name}_images_per_second"] = round(options.batch / found["arcface"], 1)
             if name == "iresnet50" and on_cuda:
                 figures |= {"mfu": round(found["mfu"], 3), "teraflops": round(found["teraflops"], 1)}
-            figures[f"{name}_waiting"] = round(found["waiting"], 3)
+            figures |= {f"{name}_{k}": round(v, 3) for k, v in found.items() if k.startswith("waiting")}
     figures |= {
         "full_over_arcface": round(max(ratios.values()), 3),
         "full_over_arcface_by_trunk": {name: round(ratio, 3) for name, ratio in ratios.items()},

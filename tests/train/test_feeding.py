@@ -2,12 +2,17 @@
 
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from tiny_run import OPTIONS, SIDE, assert_equal_tensors, ingredients, run, tensors
 
-from vlrface.data.batches import Batch
+from vlrface.data.batches import Batch, Batches, Part
+from vlrface.data.cache import crops_in_memory
+from vlrface.images.framing import Framing, RandomFraming
+from vlrface.train import TrainingInterruptedError
 from vlrface.train.feeding import Feeder
 
 CPU = torch.device("cpu")
@@ -30,6 +35,20 @@ def test_every_batch_arrives_in_order_with_its_teacher(threaded):
         assert each.taught.tolist() == [False, True, True, False]
         assert torch.equal(each.teacher[1:3], teacher[number + 1 : number + 3])
         assert not each.teacher[[0, 3]].any()
+
+
+def test_a_run_augments_on_the_device_and_resumes(tmp_path):
+    pictures = list(np.random.default_rng(0).integers(0, 256, (40, 20, 16, 3), np.uint8))
+    part = Part(crops_in_memory(pictures), np.arange(40) % 5, RandomFraming(Framing(1.2, 0.45), SIDE, SIDE))
+
+    def given():
+        return replace(ingredients(), batches=Batches([part], 8, SIDE, SIDE, seed=1, drawn=True))
+
+    options = replace(OPTIONS, epochs=1, augment_on="device")
+    whole = run(tmp_path / "whole", given(), options)
+    with pytest.raises(TrainingInterruptedError):
+        run(tmp_path / "stopped", given(), options, stop_at=2)
+    assert_equal_tensors(tensors(run(tmp_path / "stopped", given(), options).last), tensors(whole.last))
 
 
 def test_without_a_teacher_there_is_none():

@@ -31,6 +31,7 @@ from jaxtyping import Float16, Int, UInt8
 from numpy import ndarray
 
 from vlrface.data.cache import Crops
+from vlrface.images.drawing import Drawn, Steps, draw_together
 from vlrface.types import VlrfaceError
 
 Transform = Callable[[UInt8[ndarray, "_ _ 3"], np.random.Generator], UInt8[ndarray, "_ _ 3"]]
@@ -98,12 +99,14 @@ class Batch:
         labels: (b,) int64.
         parts: (b,) int64, the part that each sample comes from.
         rows: (b,) int64, its row in that part.
+        drawn: pictures and what is to become of them, where the device augments; `images` is (b, 0, 0, 3) then.
     """
 
     images: UInt8[ndarray, "b h w 3"] | Float16[ndarray, "b h w c"]
     labels: Int[ndarray, " b"]
     parts: Int[ndarray, " b"]
     rows: Int[ndarray, " b"]
+    drawn: Drawn | None = None
 
 
 @runtime_checkable
@@ -130,7 +133,15 @@ class Batches:
     """
 
     def __init__(
-        self, parts: Sequence[Part], batch_size: int, height: int, width: int, seed: int, workers: int = 0
+        self,
+        parts: Sequence[Part],
+        batch_size: int,
+        height: int,
+        width: int,
+        seed: int,
+        workers: int = 0,
+        *,
+        drawn: bool = False,
     ) -> None:
         """Check and keep what batches are made of; starts nothing.
 
@@ -141,10 +152,11 @@ class Batches:
             width: of the images, in pixels.
             seed: 0 ≤ seed < 2**64.
             workers: processes that prepare batches ahead; 0 prepares each in the caller when it is asked for.
+            drawn: draw what the transforms would do, and leave doing it to the device.
 
         Raises:
-            VlrfaceError: a value is out of range, an epoch would have no batch, or a transform cannot be sent to
-                workers.
+            VlrfaceError: a value is out of range, an epoch would have no batch, a transform cannot be sent to
+                workers, or a device cannot do it.
         """
         if not parts:
             raise VlrfaceError("batches: no part to draw from")
@@ -161,7 +173,8 @@ class Batches:
         self._batch_size = batch_size
         self._seed = seed
         self._workers = workers
-        self._recipe = _Recipe(self._parts, height, width, seed)
+        steps = tuple(Steps.of(part.transform) for part in parts) if drawn else None
+        self._recipe = _Recipe(self._parts, height, width, seed, steps)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """The batches of an epoch, from step `start` on.
@@ -275,8 +288,11 @@ class _Recipe:
     height: int
     width: int
     seed: int
+    steps: tuple[Steps, ...] | None = None
 
     def batch(self, task: _Task) -> Batch:
+        if self.steps is not None:
+            return self._drawn(task, self.steps)
         images = np.empty((len(task.rows), self.height, self.width, 3), np.uint8)
         labels = np.empty(len(task.rows), np.int64)
         for at, (part, row) in enumerate(zip(task.parts.tolist(), task.rows.tolist(), strict=True)):
@@ -291,6 +307,14 @@ class _Recipe:
                 ) from error
             labels[at] = self.parts[part].labels[row]
         return Batch(images, labels, task.parts, task.rows)
+
+    def _drawn(self, task: _Task, steps: tuple[Steps, ...]) -> Batch:
+        places = list(zip(task.parts.tolist(), task.rows.tolist(), strict=True))
+        generators = [sample_generator(self.seed, task.epoch, position=task.first + at) for at in range(len(places))]
+        pictures = [self.parts[part].crops[row] for part, row in places]
+        drawn = draw_together(pictures, [steps[part] for part, _ in places], generators)
+        labels = np.array([self.parts[part].labels[row] for part, row in places], np.int64)
+        return Batch(np.empty((len(places), 0, 0, 3), np.uint8), labels, task.parts, task.rows, drawn)
 
     def _sample(self, part: Part, row: int, rng: np.random.Generator) -> UInt8[ndarray, "_ _ 3"]:
         image = part.transform(part.crops[row], rng)

@@ -78,7 +78,8 @@ def build(experiment: Experiment, places: Places) -> Built:
     recognizer = build_recognizer(experiment.model, places.data, experiment.seed).to(chosen_device(options.device))
     batches: BatchSource
     if config.views is None:
-        batches = Batches(parts, options.batch_size, side, side, seed=experiment.seed, workers=options.workers)
+        drawn = options.augment_on == "device"
+        batches = Batches(parts, options.batch_size, side, side, experiment.seed, options.workers, drawn=drawn)
     else:
         views = [
             kept_views(part, recognizer, config.views, name, places, workers=options.workers)

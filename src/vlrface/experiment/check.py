@@ -62,6 +62,9 @@ def check(experiment: Experiment) -> None:
         "data.views needs model.frozen_steps above 0: only what frozen steps make can be kept": (
             data.views is not None and model.frozen_steps == 0
         ),
+        "data.views keeps what workers augmented: set training.augment_on=workers": (
+            data.views is not None and training.augment_on == "device"
+        ),
     }
     for message, is_wrong in wrong.items():
         if is_wrong:

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 from numpy import ndarray
 from numpy.random import Generator
 
-from vlrface.images.degrade import DegradationRange, degrade
+from vlrface.images.degrade import Degradation, DegradationRange, degrade
 from vlrface.types import VlrfaceError
 
 Step = Callable[[UInt8[ndarray, "h w 3"], Generator], UInt8[ndarray, "a b 3"]]
@@ -101,7 +101,12 @@ class LooseCut:
 
     def __call__(self, image: UInt8[ndarray, "h w 3"], rng: Generator) -> UInt8[ndarray, "a b 3"]:
         """The cut, in the picture's own scale."""
-        height, width = image.shape[:2]
+        cut = self.draw(image.shape[0], image.shape[1], rng)
+        border = cv2.BORDER_REFLECT_101 if cut.reflected else cv2.BORDER_REPLICATE
+        return np.asarray(cv2.warpAffine(image, cut.matrix, (cut.columns, cut.rows), borderMode=border), np.uint8)
+
+    def draw(self, height: int, width: int, rng: Generator) -> "Cut":
+        """One cut of a picture of this size."""
         share = math.exp(rng.uniform(math.log(self.min_width), math.log(self.max_width)))
         aspect = float(np.clip(rng.normal(self.aspect, self.aspect_deviation), 0.75 * self.aspect, 1.25 * self.aspect))
         columns = max(1, round(share * width))
@@ -111,9 +116,24 @@ class LooseCut:
         turn = np.array([[cosine, -sine * squeeze], [sine, cosine * squeeze]])
         center = np.array([width - 1, height - 1]) / 2 + rng.normal(0.0, self.shift, 2) * width
         offset = np.array([columns / 2 - 0.5, self.center_y * rows - 0.5]) - turn @ center
-        border = cv2.BORDER_REFLECT_101 if rng.random() < 0.5 else cv2.BORDER_REPLICATE
-        matrix = np.hstack([turn, offset[:, None]])
-        return np.asarray(cv2.warpAffine(image, matrix, (columns, rows), borderMode=border), np.uint8)
+        return Cut(rows, columns, np.hstack([turn, offset[:, None]]), bool(rng.random() < 0.5))
+
+
+@dataclass(frozen=True, eq=False)
+class Cut:
+    """One drawn cut.
+
+    Attributes:
+        rows: of the result.
+        columns: of the result.
+        matrix: (2, 3) from the picture's pixels to those of the result.
+        reflected: whether the picture is mirrored in where the cut leaves it; else its edge is repeated.
+    """
+
+    rows: int
+    columns: int
+    matrix: Float[ndarray, "2 3"]
+    reflected: bool
 
 
 @dataclass(frozen=True)
@@ -133,7 +153,12 @@ class RandomDegradation:
 
     def __call__(self, image: UInt8[ndarray, "h w 3"], rng: Generator) -> UInt8[ndarray, "a b 3"]:
         """The small picture, or the picture itself."""
-        return degrade(image, self.range.draw(rng)) if rng.random() < self.probability else image
+        drawn = self.draw(rng)
+        return image if drawn is None else degrade(image, drawn)
+
+    def draw(self, rng: Generator) -> Degradation | None:
+        """One degradation; None for a picture that stays as it is."""
+        return self.range.draw(rng) if rng.random() < self.probability else None
 
 
 @dataclass(frozen=True)

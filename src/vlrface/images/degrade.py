@@ -306,25 +306,38 @@ def degrade(image: UInt8[ndarray, "h w 3"], degradation: Degradation) -> UInt8[n
     if 0 in image.shape:
         raise VlrfaceError(f"cannot degrade an empty picture of {image.shape[0]} x {image.shape[1]} pixels")
     shorter = min(image.shape[:2])
-    side = min(degradation.side_px or shorter, shorter)
-    height, width = (max(1, round(length * side / shorter)) for length in image.shape[:2])
-    taken = [max(1, round(length / degradation.upscaled)) for length in (height, width)]
+    (height, width), taken = sides_of(degradation, image.shape[0], image.shape[1])
     pixel = shorter / FULL_PX  # a pixel of a face FULL_PX wide, in pixels of this picture
     values = _occluded(image, degradation) if degradation.occlusion else image
     if degradation.motion_px:
         values = moved(values, degradation.motion_px * pixel, degradation.motion_rad)
     values = resampled(values, taken[0], taken[1], degradation.kernel, degradation.blur_px * pixel)
     sensed = _sensed(values, degradation)
-    if taken != [height, width]:
+    if taken != (height, width):
         sensed = to_bytes(resampled(sensed, height, width, degradation.kernel, 0.0))
     return _compressed(sensed, degradation.jpeg_quality) if degradation.jpeg_quality else sensed
 
 
+def sides_of(degradation: Degradation, height: int, width: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Height and width of the result of degrading a picture, and those at which it was taken before enlargement."""
+    shorter = min(height, width)
+    side = min(degradation.side_px or shorter, shorter)
+    final = max(1, round(height * side / shorter)), max(1, round(width * side / shorter))
+    return final, (max(1, round(final[0] / degradation.upscaled)), max(1, round(final[1] / degradation.upscaled)))
+
+
 def _occluded(image: ndarray, degradation: Degradation) -> ndarray:
+    rows, columns, colour = occlusion_of(degradation, *image.shape[:2])
+    out = image.copy()
+    out[slice(*rows), slice(*columns)] = colour
+    return out
+
+
+def occlusion_of(degradation: Degradation, height: int, width: int) -> tuple[tuple[int, int], tuple[int, int], ndarray]:
+    """What is hidden of a picture: rows and columns, each from and to, and the colour (3,) that stands there."""
     rng = np.random.default_rng([degradation.seed, 0])
     where, shape = rng.random(2), rng.random(2)
     colour = rng.integers(30, 170) + rng.integers(-20, 21, 3)
-    height, width = image.shape[:2]
     share = degradation.occlusion
     if degradation.occluder == "edge":
         across = bool(where[0] < 0.5)  # a strip over the whole width, or over the whole height
@@ -335,10 +348,9 @@ def _occluded(image: ndarray, degradation: Degradation) -> ndarray:
         tall = share ** (0.3 + 0.4 * shape[0])  # the exponents of both sides sum to 1: the area is the share
         wide = share / tall
         top, left = where[0] * (1 - tall), where[1] * (1 - wide)
-    out = image.copy()
-    rows, columns = (round(height * v) for v in (top, top + tall)), (round(width * v) for v in (left, left + wide))
-    out[slice(*rows), slice(*columns)] = colour
-    return out
+    rows = round(height * top), round(height * (top + tall))
+    columns = round(width * left), round(width * (left + wide))
+    return rows, columns, colour
 
 
 def _sensed(values: ndarray, degradation: Degradation) -> ndarray:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 from numpy import ndarray
 
 from vlrface.images.resize import resize
@@ -80,7 +80,29 @@ def frame(
     """
     if framing.window is None and jitter is None:
         return resize(image, height, width)
-    rows, columns = image.shape[:2]
+    way = way_to_input(image.shape[0], image.shape[1], framing, height, width, jitter or Jitter())
+    if way.smaller is not None:
+        image = resize(image, *way.smaller)
+    warped = cv2.warpAffine(image, way.matrix, (width, height), flags=interpolation, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(warped, np.uint8)
+
+
+@dataclass(frozen=True, eq=False)
+class Way:
+    """How a crop becomes the input.
+
+    Attributes:
+        smaller: height and width to which it is shrunk by area first; None where that is not needed.
+        matrix: (2, 3) from its pixels after that to those of the input.
+    """
+
+    smaller: tuple[int, int] | None
+    matrix: Float[ndarray, "2 3"]
+
+
+def way_to_input(rows: int, columns: int, framing: Framing, height: int, width: int, jitter: Jitter) -> Way:
+    """How a crop of `rows` x `columns` pixels becomes the input of `height` x `width`."""
+    smaller = None
     if framing.window is None:
         across, down = float(columns), float(rows)
     else:
@@ -91,17 +113,14 @@ def frame(
         # An affine warp does not average what it skips: shrink by area first.
         smaller = max(1, round(rows / shrink)), max(1, round(columns / shrink))
         across, down = across * smaller[1] / columns, down * smaller[0] / rows
-        image, (rows, columns) = resize(image, *smaller), smaller
-    move = jitter or Jitter()
-    scale_x, scale_y = width / (across * move.zoom), height / (down * move.zoom * move.aspect)
-    cosine, sine = math.cos(move.rotation_rad), math.sin(move.rotation_rad)
+        rows, columns = smaller
+    scale_x, scale_y = width / (across * jitter.zoom), height / (down * jitter.zoom * jitter.aspect)
+    cosine, sine = math.cos(jitter.rotation_rad), math.sin(jitter.rotation_rad)
     turn = np.array([[cosine * scale_x, -sine * scale_y], [sine * scale_x, cosine * scale_y]])
     # Pixel centres lie at whole numbers in OpenCV, hence the halves.
-    seen = np.array([columns * (0.5 + move.shift_x) - 0.5, rows * (framing.center_y + move.shift_y) - 0.5])
+    seen = np.array([columns * (0.5 + jitter.shift_x) - 0.5, rows * (framing.center_y + jitter.shift_y) - 0.5])
     offset = np.array([width / 2 - 0.5, height / 2 - 0.5]) - turn @ seen
-    matrix = np.hstack([turn, offset[:, None]])
-    warped = cv2.warpAffine(image, matrix, (width, height), flags=interpolation, borderMode=cv2.BORDER_REPLICATE)
-    return np.asarray(warped, np.uint8)
+    return Way(smaller, np.hstack([turn, offset[:, None]]))
 
 
 @dataclass(frozen=True)
@@ -130,6 +149,13 @@ class RandomFraming:
 
     def __call__(self, image: UInt8[ndarray, "_ _ 3"], rng: np.random.Generator) -> UInt8[ndarray, "_ _ 3"]:
         """A random view of the crop, (height, width, 3)."""
+        jitter, cubic, mirrored = self.draw(rng)
+        kind = cv2.INTER_CUBIC if cubic else cv2.INTER_LINEAR
+        seen = frame(image, self.framing, self.height, self.width, jitter, interpolation=kind)
+        return np.ascontiguousarray(seen[:, ::-1]) if mirrored else seen
+
+    def draw(self, rng: np.random.Generator) -> tuple[Jitter, bool, bool]:
+        """One jitter, whether it is resampled bicubically, and whether it is mirrored."""
         jitter = Jitter(
             zoom=math.exp(rng.uniform(-self.zoom, self.zoom)),
             aspect=math.exp(rng.uniform(-self.aspect, self.aspect)),
@@ -137,6 +163,5 @@ class RandomFraming:
             shift_x=float(rng.uniform(-self.shift, self.shift)),
             shift_y=float(rng.uniform(-self.shift, self.shift)),
         )
-        kind = cv2.INTER_LINEAR if rng.random() < self.linear_share else cv2.INTER_CUBIC
-        seen = frame(image, self.framing, self.height, self.width, jitter, interpolation=kind)
-        return np.ascontiguousarray(seen[:, ::-1]) if rng.random() < 0.5 else seen
+        cubic = bool(rng.random() >= self.linear_share)
+        return jitter, cubic, bool(rng.random() < 0.5)

@@ -31,6 +31,16 @@ def moved(image: UInt8[ndarray, "h w 3"], length: float, angle_rad: float) -> UI
         length: of the motion, in pixels, above 0.
         angle_rad: its direction, from the x axis towards the bottom.
     """
+    weights = motion_weights(length, angle_rad)
+    # Float32 holds these sums exactly too. From 11 x 11 weights on OpenCV takes a Fourier transform, which does not; in
+    # float64 its error is far below a half, so that rounding gives the true whole numbers again.
+    kind = np.float32 if len(weights) < 11 else np.float64
+    sums = np.rint(cv2.filter2D(image.astype(kind), -1, weights, borderType=cv2.BORDER_REPLICATE))
+    return to_bytes(sums / _ONE)
+
+
+def motion_weights(length: float, angle_rad: float) -> Float[ndarray, "k k"]:
+    """Whole weights, in 4096ths, of a pixel's neighbours in a straight, even motion; k is odd."""
     reach = max(1, math.ceil(length / 2))
     kernel = np.zeros((2 * reach + 1, 2 * reach + 1))
     moments = 8 * reach
@@ -40,12 +50,7 @@ def moved(image: UInt8[ndarray, "h w 3"], length: float, angle_rad: float) -> UI
     for row, high in ((top, 1 - (y - top)), (top + 1, y - top)):
         for column, wide in ((left, 1 - (x - left)), (left + 1, x - left)):
             np.add.at(kernel, (row, column), high * wide)
-    weights = _whole(kernel.reshape(1, -1)).reshape(kernel.shape)
-    # Float32 holds these sums exactly too. From 11 x 11 weights on OpenCV takes a Fourier transform, which does not; in
-    # float64 its error is far below a half, so that rounding gives the true whole numbers again.
-    kind = np.float32 if len(weights) < 11 else np.float64
-    sums = np.rint(cv2.filter2D(image.astype(kind), -1, weights, borderType=cv2.BORDER_REPLICATE))
-    return to_bytes(sums / _ONE)
+    return _whole(kernel.reshape(1, -1)).reshape(kernel.shape)
 
 
 def resampled(

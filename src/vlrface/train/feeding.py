@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from vlrface.data.batches import Batch
+from vlrface.data.device_augment import augmented
 
 _AHEAD: Final = 2
 """Batches on the device that no step has asked for yet: one would do, the second takes up an uneven loader."""
@@ -40,9 +41,10 @@ class Fed:
 class Feeder:
     """The batches of an epoch on the device, in their order. Use as a context manager and iterate once.
 
-    On CUDA a thread takes batches from the loader, gathers their teacher embeddings and copies all of it through pinned
-    memory on a stream of its own, while the step before computes. On the CPU nothing is gained by that (worker
-    processes prepare batches ahead already), and a batch is taken when it is asked for.
+    On CUDA a thread takes batches from the loader, gathers their teacher embeddings, copies all of it through pinned
+    memory on a stream of its own, and augments there if the device is to do it, while the step before computes. On the
+    CPU nothing is gained by that (worker processes prepare batches ahead already), and a batch is taken when it is
+    asked for.
 
     Attributes:
         waited: seconds, so far, that a step was wanted but no batch was there; on CUDA only those in which the device
@@ -52,6 +54,8 @@ class Feeder:
         batches: of the loader.
         teachers: per part of the data the teacher embedding of each row (n, d) on the CPU, or None.
         device: where they go.
+        height: of the images that the device augments.
+        width: likewise.
         threaded: take batches ahead in a thread; None does so on CUDA.
     """
 
@@ -61,12 +65,15 @@ class Feeder:
         teachers: Sequence[Tensor | None],
         device: torch.device,
         *,
+        height: int = 0,
+        width: int = 0,
         threaded: bool | None = None,
     ) -> None:
         self.waited = 0.0
         self._batches = batches
         self._teachers = teachers
         self._device = device
+        self._side = height, width
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
         self._stopping = threading.Event()
         self._ready: queue.Queue[tuple[Fed, torch.cuda.Event | None] | BaseException | None] = queue.Queue(_AHEAD)
@@ -164,9 +171,13 @@ class Feeder:
 
     def _fed(self, batch: Batch) -> Fed:
         teacher, taught = _taught(batch, self._teachers)
+        if batch.drawn is None:
+            images = self._moved(torch.from_numpy(batch.images))
+        else:
+            images = augmented(self._moved(torch.from_numpy(batch.drawn.pixels)), batch.drawn.plans, *self._side)
         return Fed(
             batch,
-            self._moved(torch.from_numpy(batch.images)),
+            images,
             self._moved(torch.from_numpy(batch.labels)),
             None if teacher is None else self._moved(teacher),
             None if taught is None else self._moved(taught),

@@ -160,7 +160,8 @@ def train(
                 start = state.step - state.epochs_done * per_epoch
                 # Stopped after an epoch's last step, before its validation: no step is left, the validation is.
                 remaining = ingredients.batches.epoch(state.epochs_done, start) if start < per_epoch else iter(())
-                with Feeder(remaining, ingredients.teachers, device) as feeder:
+                spec = ingredients.recognizer.input
+                with Feeder(remaining, ingredients.teachers, device, height=spec.height, width=spec.width) as feeder:
                     loop.new_epoch()
                     for fed in feeder:
                         loop.step(fed, journal, feeder.waited)
