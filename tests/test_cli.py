@@ -12,7 +12,7 @@ import pytest
 
 from vlrface import __version__
 
-COMMANDS = ("demo", "train", "encode", "evaluate", "compare", "ablate", "score", "unrecognizable", "data")
+COMMANDS = ("demo", "train", "runs", "encode", "evaluate", "compare", "ablate", "score", "unrecognizable", "data")
 
 
 def vlrface(*words, **kwargs):
@@ -37,7 +37,7 @@ def test_help_names_every_command():
 def test_help_of_a_command_explains_its_options(command):
     shown = vlrface(command, "--help")
     assert shown.returncode == 0
-    assert command == "compare" or "--quiet" in shown.stdout
+    assert command in ("compare", "runs") or "--quiet" in shown.stdout
     if command != "demo":
         assert f"vlrface {command} " in shown.stdout.split("positional arguments")[0].split("\n", 1)[1]
 

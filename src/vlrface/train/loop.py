@@ -4,17 +4,16 @@ What is guaranteed:
 - a run that is stopped (Ctrl-C, SIGTERM, kill) and started again ends, on CPU, with the very weights of an
   undisturbed run: batches depend on (seed, epoch, position) alone, dropout on (seed, step) alone, and
   `last.safetensors` holds weights, prototypes, statistics, optimiser and averages of one step;
+- it also saves itself within half a minute of the first signal, whatever it is doing: see `vlrface.train.stopping`;
 - a loss or gradient that is not finite stops the run before it touches the weights, and weights that are not finite
   are never saved: what `last.safetensors` and `best.safetensors` hold is good.
 """
 
-import signal
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType, TracebackType
 from typing import Any
 
 import numpy as np
@@ -23,26 +22,23 @@ from jaxtyping import Float16, UInt8
 from torch import Tensor
 from torch._dynamo.exc import TorchDynamoException
 
-from vlrface.data.batches import Batch, BatchSource
+from vlrface.data.batches import Batch, BatchSource, SampleError
 from vlrface.losses.objective import MethodObjective, nonfinite
 from vlrface.losses.recognizability import UnrecognizableStatistics
 from vlrface.models.recognizer import Recognizer
+from vlrface.run_folder import BEST_NAME as BEST_NAME
+from vlrface.run_folder import LAST_NAME as LAST_NAME
+from vlrface.train.diary import Diary, alone
+from vlrface.train.errors import TrainingDivergedError as TrainingDivergedError
+from vlrface.train.errors import TrainingInterruptedError as TrainingInterruptedError
+from vlrface.train.hooks import Hook
 from vlrface.train.journal import VALIDATION_PREFIX, Journal
+from vlrface.train.keeping import keep_numbered, newest_readable
 from vlrface.train.options import TrainingOptions
 from vlrface.train.precision import autocast
 from vlrface.train.state import RunState
+from vlrface.train.stopping import AbandonedError, OverdueError, StopRequest
 from vlrface.types import VlrfaceError
-
-BEST_NAME = "best.safetensors"
-LAST_NAME = "last.safetensors"
-
-
-class TrainingDivergedError(VlrfaceError):
-    """A loss part, the gradient or a weight is NaN or infinite, or the network can no longer be measured."""
-
-
-class TrainingInterruptedError(Exception):
-    """The run was asked to stop, and saved itself. Start it again with the same command to go on."""
 
 
 @dataclass(frozen=True)
@@ -103,19 +99,22 @@ def train(
     progress: bool = True,
     stop_at: int | None = None,
     data_fingerprint: str = "",
+    hook: Hook | None = None,
 ) -> Outcome:
     """Train, or go on with the run that `folder` holds.
 
     Args:
         ingredients: what is trained, on what.
         options: how.
-        folder: gets `best.safetensors`, `last.safetensors`, `log.jsonl` and `tensorboard/`.
+        folder: gets `best.safetensors`, `last.safetensors`, numbered checkpoints, `log.jsonl`, `log.txt`, `state.json`
+            and `tensorboard/`.
         config: the resolved configuration as JSON values; stored in each checkpoint, and compared when resuming.
         seed: of batches and dropout.
         progress: show a progress bar.
         stop_at: stop as if interrupted once this many steps are done.
         data_fingerprint: changes when a picture or class of the data does; stored in each checkpoint, and compared when
             resuming, because positions in changed data mean other samples.
+        hook: gets each line of the log.
 
     Returns:
         The paths of the checkpoints and what the best one reached.
@@ -124,16 +123,18 @@ def train(
         TrainingInterruptedError: Ctrl-C, SIGTERM or `stop_at`; the run is saved.
         TrainingDivergedError: names the step and what is not finite or cannot be measured; the last good checkpoint
             stays.
-        VlrfaceError: `folder` holds a run of another configuration or on other data.
+        VlrfaceError: `folder` holds a run of another configuration or on other data, or another process trains there.
+        SampleError: a sample could not be made; the run is saved. So it is when a worker died.
+        OSError: something cannot be written, as on a full disk; the last checkpoint stands.
     """
-    with _threads(options.threads):
+    with _threads(options.threads), alone(folder):
         state = RunState(ingredients.recognizer, ingredients.objective, options, config, data_fingerprint)
         last = folder / LAST_NAME
-        if last.is_file():
-            state.restore(last)
+        restored = _restored(state, folder)
         per_epoch = ingredients.batches.steps_per_epoch
         steps = per_epoch * options.epochs
-        loop = _Loop(ingredients, options, folder, state, seed, per_epoch, steps)
+        stop = StopRequest()
+        loop = _Loop(ingredients, options, folder, state, seed, per_epoch, steps, stop)
         journal = Journal(
             folder,
             start_step=state.step,
@@ -141,22 +142,38 @@ def train(
             batch_size=options.batch_size,
             progress=progress,
             validated=state.step == state.epochs_done * per_epoch,
+            hook=hook,
         )
-        with torch.random.fork_rng(), _StopRequest() as stop, journal:
-            if state.step:
-                _say_resumed(journal, state, steps, last)
+        with torch.random.fork_rng(), stop, journal, loop.in_time():
+            if restored is not None:
+                _say_resumed(journal, state, steps, restored)
             if options.epochs == 0:
                 loop.keep_start(journal)
             while state.epochs_done < options.epochs:
                 start = state.step - state.epochs_done * per_epoch
                 # Stopped after an epoch's last step, before its validation: no step is left, the validation is.
                 remaining = ingredients.batches.epoch(state.epochs_done, start) if start < per_epoch else iter(())
-                for batch in remaining:
+                for batch in loop.fetched(remaining, journal):
                     loop.step(batch, journal)
                     if stop.requested or state.step == stop_at:
                         loop.stop()
                 loop.end_epoch(journal)
+                if stop.requested and state.epochs_done < options.epochs:
+                    loop.stop()
         return Outcome(folder / BEST_NAME, last, state.step, state.seconds, state.best_figures)
+
+
+def _restored(state: RunState, folder: Path) -> Path | None:
+    """The checkpoint that the state has become, of those in the folder; None where there is none."""
+    said: list[str] = []
+    found = newest_readable(folder, said.append)
+    if found is not None:
+        path, checkpoint = found
+        said += [f"a setting is another from now on: {each}" for each in state.restore(path, checkpoint)]
+    for each in said:
+        print(each)
+        Diary(folder).write(each)
+    return None if found is None else found[0]
 
 
 def _say_resumed(journal: Journal, state: RunState, steps: int, last: Path) -> None:
@@ -199,11 +216,42 @@ class _Loop:
     seed: int
     per_epoch: int
     steps: int
+    asked: StopRequest
 
     def __post_init__(self) -> None:
         self._forward = _training_forward(self.ingredients.recognizer, self.options)
         self._since = time.perf_counter()
         self._logged = self.state.step
+
+    @contextmanager
+    def in_time(self) -> Generator[None]:
+        """Ends the run in time after a signal, whatever goes on: see `vlrface.train.stopping`."""
+        try:
+            yield
+        except OverdueError:
+            self.stop()
+        except AbandonedError:
+            last, step = self.folder / LAST_NAME, self.state.step
+            kept = f"{last} stands as it was" if last.is_file() else "nothing had been saved yet"
+            raise TrainingInterruptedError(
+                f"stopped in the middle of step {step + 1} of {self.steps}, which took too long to wait for; {kept}. "
+                "Run the same command again to go on",
+                self.asked.exit_code,
+            ) from None
+
+    def fetched(self, batches: Iterator[Batch], journal: Journal) -> Generator[Batch]:
+        """The batches; if the next one cannot be had, the run is saved before the error goes on."""
+        while True:
+            try:
+                with self.asked.breakable():
+                    batch = next(batches, None)
+            except (VlrfaceError, SampleError, OSError):
+                self._save_last()
+                journal.say(f"no more batches; step {self.state.step} is saved. The same command goes on from there")
+                raise
+            if batch is None:
+                return
+            yield batch
 
     def step(self, batch: Batch, journal: Journal) -> None:
         state, options = self.state, self.options
@@ -212,7 +260,9 @@ class _Loop:
         if measured and state.step % options.refresh_every == 0:
             with self._uncounted():
                 averaged = options.refresh_from == "averaged"
-                objective.refresh(self._measure(state.served() if averaged else state.recognizer))
+                with self.asked.breakable():
+                    statistics = self._measure(state.served() if averaged else state.recognizer)
+                objective.refresh(statistics)
         state.recognizer.train()
         # Dropout depends on the step alone, so that a resumed run needs no saved random state.
         torch.manual_seed(int(np.random.SeedSequence([self.seed, state.step]).generate_state(1, np.uint32)[0]))
@@ -249,8 +299,12 @@ class _Loop:
         self.state.epochs_done += 1
         done = self.state.epochs_done
         if done % self.options.validate_every == 0 or done == self.options.epochs:
-            with self._uncounted():
-                self._validate(journal)
+            try:
+                with self._uncounted():
+                    self._validate(journal)
+            except OverdueError:
+                self.state.epochs_done -= 1  # the validation is still to be made
+                raise
         self._save_last()
 
     def keep_start(self, journal: Journal) -> None:
@@ -263,7 +317,8 @@ class _Loop:
         self._save_last()
         raise TrainingInterruptedError(
             f"stopped at step {self.state.step} of {self.steps}; {self.folder / LAST_NAME} is saved. Run the same "
-            "command again to go on"
+            "command again to go on",
+            self.asked.exit_code,
         )
 
     def _validate(self, journal: Journal) -> None:
@@ -271,10 +326,13 @@ class _Loop:
         state = self.state
         served = state.served()
         statistics = None
-        if self.ingredients.unrecognizable is not None:
-            statistics = self._measure(served)
         try:
-            found = self.ingredients.validate(served, statistics)
+            with self.asked.breakable():
+                if self.ingredients.unrecognizable is not None:
+                    statistics = self._measure(served)
+                found = self.ingredients.validate(served, statistics)
+        except TrainingDivergedError:
+            raise
         except VlrfaceError as error:
             raise self._diverged(f"the validation failed ({error})") from error
         journal.write(state.step, {f"{VALIDATION_PREFIX}{k}": v for k, v in found.figures.items()})
@@ -286,8 +344,10 @@ class _Loop:
             state.save_best(self.folder / BEST_NAME, served, statistics, found.card)
 
     def _save_last(self) -> None:
-        self._check_finite()
-        self.state.save_last(self.folder / LAST_NAME)
+        with self.asked.saving():
+            self._check_finite()
+            self.state.save_last(self.folder / LAST_NAME)
+            keep_numbered(self.folder, self.state.step, self.options.keep)
 
     def _check_finite(self) -> None:
         bad = self.state.nonfinite()
@@ -379,31 +439,3 @@ def _training_forward(recognizer: Recognizer, options: TrainingOptions) -> Calla
             return recognizer(images)
 
     return forward
-
-
-class _StopRequest:
-    """Turns the first Ctrl-C or SIGTERM into a wish that the loop grants at the end of a step."""
-
-    def __init__(self) -> None:
-        self.requested = False
-        self._previous: dict[int, Any] = {}
-
-    def __enter__(self) -> "_StopRequest":
-        for number in (signal.SIGINT, signal.SIGTERM):
-            try:
-                self._previous[number] = signal.signal(number, self._request)
-            except ValueError:  # only the main thread may; elsewhere the caller decides
-                break
-        return self
-
-    def _request(self, number: int, frame: FrameType | None) -> None:
-        del frame
-        self.requested = True
-        # A second signal acts at once.
-        signal.signal(number, self._previous[number])
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
