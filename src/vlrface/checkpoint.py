@@ -13,6 +13,7 @@ Two kinds are written by training, both atomically:
 import errno
 import hashlib
 import json
+import re
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -64,7 +65,8 @@ class Checkpoint:
                 metadata = {CARD_KEY: json.dumps(dict(self.card)), _CHECKSUM_KEY: _checksum(tensors)}
                 save_file(tensors, temporary, metadata=metadata)
             except SafetensorError as error:  # how safetensors reports a full disk; no OSError
-                raise OSError(errno.EIO, str(error)) from error
+                number = re.search(r"os error (\d+)", str(error))
+                raise OSError(int(number[1]) if number else errno.EIO, str(error)) from error
 
     @classmethod
     def load(cls, path: Path) -> "Checkpoint":

@@ -33,7 +33,7 @@ def test_a_disk_that_is_full_when_a_checkpoint_is_written(undisturbed, tmp_path)
             resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, hard))
 
     try:
-        with pytest.raises(OSError, match=r"cannot write .*last.safetensors: .*nothing was lost"):
+        with pytest.raises(OSError, match=r"cannot write .*(best|last)\.safetensors: .*Free space"):
             run(tmp_path, before_each_batch(ingredients(), fills))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -136,7 +136,7 @@ def test_tensorboard_shows_each_step_once_after_a_kill(tmp_path):
 
 def test_a_killed_worker_loses_no_step(tmp_path):
     def kill(step):
-        if step == 4:
+        if step == 0:
             for each in multiprocessing.active_children():
                 os.kill(each.pid, signal.SIGKILL)
 
@@ -145,7 +145,7 @@ def test_a_killed_worker_loses_no_step(tmp_path):
     with pytest.raises(VlrfaceError, match="a worker process died"):
         run(tmp_path, given, options)
     reached = Checkpoint.load(tmp_path / "last.safetensors").card["step"]
-    assert reached >= 4
+    assert reached >= 1
     assert f"step {reached} is saved" in (tmp_path / "log.txt").read_text()
 
 

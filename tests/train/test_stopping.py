@@ -24,6 +24,10 @@ from vlrface.train.stopping import StopRequest, TerminatedError, terminable
 def _soon(monkeypatch):
     monkeypatch.setattr(stopping, "GRACE_SECONDS", 0.2)
     monkeypatch.setattr(stopping, "LIMIT_SECONDS", 0.6)
+    # Tests that run in the background of a script are born with Ctrl-C ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def send(number):
