@@ -59,10 +59,10 @@ def checksum(path: Path) -> str:
     Raises:
         OSError: it cannot be read.
     """
-    found = 0
-    with path.open("rb") as file:
-        while piece := file.read(1 << 20):
-            found = zlib.crc32(piece, found)
+    found, piece = 0, memoryview(bytearray(1 << 17))
+    with path.open("rb", buffering=0) as file:
+        while count := file.readinto(piece):
+            found = zlib.crc32(piece[:count], found)
     return f"{found:08x}"
 
 

@@ -103,7 +103,7 @@ def test_a_run_leaves_a_page_and_stands_in_the_list(data, tmp_path, capsys):
     folder = tmp_path / "runs" / "recipe"
     run_training(
         data / "recipe.py", folder, data, tmp_path / "cache", progress=False, hook="collections:Counter",
-        assignments=["training.epochs=1", "training.precision=float32"],
+        assignments=["training.epochs=1", "training.log_every=1"],
     )  # fmt: skip
     said = capsys.readouterr().out
     assert f"curves      {folder}/report.html, or tensorboard" in said

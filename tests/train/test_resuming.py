@@ -46,14 +46,6 @@ def test_a_stopped_and_resumed_run_ends_the_same(runs, tmp_path, stop_at, optimi
     assert_same_run(tmp_path, runs(options)[0])
 
 
-def test_so_does_one_in_bf16(runs, tmp_path):
-    options = replace(OPTIONS, precision="bf16", epochs=1)
-    with pytest.raises(TrainingInterruptedError):
-        run(tmp_path, options=options, stop_at=2)
-    run(tmp_path, options=options)
-    assert_same_run(tmp_path, runs(options)[0])
-
-
 def test_the_options_of_the_resume_test_matter(runs):
     weights = [
         fingerprint(Checkpoint.load(runs(replace(OPTIONS, optimizer=o, average_decay=a))[1].last).group("recognizer"))

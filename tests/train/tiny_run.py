@@ -24,8 +24,7 @@ from vlrface.train.journal import read_log
 SIDE = 32
 CONFIG = {"kind": "Experiment", "name": "tiny"}
 OPTIONS = TrainingOptions(
-    epochs=3, batch_size=8, compiled=False, average_decay=0.8, refresh_every=2, log_every=1, save_every=3, threads=1,
-    precision="float32",  # several times as quick as bf16 where a processor has no instructions for that
+    epochs=3, batch_size=8, compiled=False, average_decay=0.8, refresh_every=2, log_every=1, save_every=3, threads=1
 )  # fmt: skip
 
 

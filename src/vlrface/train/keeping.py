@@ -9,6 +9,8 @@ from pathlib import Path
 from vlrface.checkpoint import Checkpoint, DamagedCheckpointError
 from vlrface.files import written_atomically
 from vlrface.run_folder import LAST_NAME, numbered, numbered_name
+from vlrface.train.diary import Diary
+from vlrface.train.state import RunState
 from vlrface.types import VlrfaceError
 
 
@@ -76,3 +78,16 @@ def newest_readable(folder: Path, say: Callable[[str], None]) -> tuple[Path, Che
             "start afresh"
         )
     return None
+
+
+def restored(state: RunState, folder: Path) -> Path | None:
+    """The checkpoint that the state has become, of those in the folder; None where there is none."""
+    said: list[str] = []
+    found = newest_readable(folder, said.append)
+    if found is not None:
+        path, checkpoint = found
+        said += [f"a setting is another from now on: {each}" for each in state.restore(path, checkpoint)]
+    for each in said:
+        print(each)
+        Diary(folder).write(each)
+    return None if found is None else found[0]

@@ -28,12 +28,12 @@ from vlrface.losses.recognizability import UnrecognizableStatistics
 from vlrface.models.recognizer import Recognizer
 from vlrface.run_folder import BEST_NAME as BEST_NAME
 from vlrface.run_folder import LAST_NAME as LAST_NAME
-from vlrface.train.diary import Diary, alone
+from vlrface.train.diary import alone
 from vlrface.train.errors import TrainingDivergedError as TrainingDivergedError
 from vlrface.train.errors import TrainingInterruptedError as TrainingInterruptedError
 from vlrface.train.hooks import Hook
 from vlrface.train.journal import VALIDATION_PREFIX, Journal
-from vlrface.train.keeping import keep_numbered, newest_readable
+from vlrface.train.keeping import keep_numbered, restored
 from vlrface.train.options import TrainingOptions
 from vlrface.train.precision import autocast
 from vlrface.train.state import RunState
@@ -130,7 +130,7 @@ def train(
     with _threads(options.threads), alone(folder):
         state = RunState(ingredients.recognizer, ingredients.objective, options, config, data_fingerprint)
         last = folder / LAST_NAME
-        restored = _restored(state, folder)
+        from_file = restored(state, folder)
         per_epoch = ingredients.batches.steps_per_epoch
         steps = per_epoch * options.epochs
         stop = StopRequest()
@@ -145,8 +145,9 @@ def train(
             hook=hook,
         )
         with torch.random.fork_rng(), stop, journal, loop.in_time():
-            if restored is not None:
-                _say_resumed(journal, state, steps, restored)
+        with torch.random.fork_rng(), stop, journal, loop.in_time():
+            if from_file is not None:
+                _say_resumed(journal, state, steps, from_file)
             if options.epochs == 0:
                 loop.keep_start(journal)
             while state.epochs_done < options.epochs:
@@ -161,19 +162,6 @@ def train(
                 if stop.requested and state.epochs_done < options.epochs:
                     loop.stop()
         return Outcome(folder / BEST_NAME, last, state.step, state.seconds, state.best_figures)
-
-
-def _restored(state: RunState, folder: Path) -> Path | None:
-    """The checkpoint that the state has become, of those in the folder; None where there is none."""
-    said: list[str] = []
-    found = newest_readable(folder, said.append)
-    if found is not None:
-        path, checkpoint = found
-        said += [f"a setting is another from now on: {each}" for each in state.restore(path, checkpoint)]
-    for each in said:
-        print(each)
-        Diary(folder).write(each)
-    return None if found is None else found[0]
 
 
 def _say_resumed(journal: Journal, state: RunState, steps: int, last: Path) -> None:
@@ -238,6 +226,8 @@ class _Loop:
                 "Run the same command again to go on",
                 self.asked.exit_code,
             ) from None
+        finally:
+            self.asked.disarm()  # how the run ended is told without haste
 
     def fetched(self, batches: Iterator[Batch], journal: Journal) -> Generator[Batch]:
         """The batches; if the next one cannot be had, the run is saved before the error goes on."""

@@ -72,8 +72,7 @@ class StopRequest:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if hasattr(signal, "SIGALRM") and signal.SIGALRM in self._previous:
-            signal.setitimer(signal.ITIMER_REAL, 0)
+        self.disarm()
         for number, handler in self._previous.items():
             signal.signal(number, handler)
 
@@ -100,6 +99,11 @@ class StopRequest:
             yield
         finally:
             self._saving = False
+
+    def disarm(self) -> None:
+        """From now on nothing is broken off or left."""
+        if hasattr(signal, "SIGALRM") and signal.SIGALRM in self._previous:
+            signal.setitimer(signal.ITIMER_REAL, 0)
 
     def _request(self, number: int, frame: FrameType | None) -> None:
         del frame
