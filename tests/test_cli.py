@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 
 from vlrface import __version__
+from vlrface.cli import main
+from vlrface.train import TrainingInterruptedError
+from vlrface.train.stopping import TerminatedError
 
 COMMANDS = ("demo", "train", "runs", "encode", "evaluate", "compare", "ablate", "score", "unrecognizable", "data")
 
@@ -86,6 +89,26 @@ def test_ctrl_c_ends_with_130_and_a_saved_run(tmp_path):
     assert run.returncode == 130, said
     assert "Run the same command again to go on" in said
     assert (tmp_path / "run" / "last.safetensors").is_file()
+
+
+@pytest.mark.parametrize(
+    ("raised", "code"),
+    [
+        (KeyboardInterrupt(), 130),
+        (TerminatedError(), 143),
+        (TrainingInterruptedError("saved"), 130),
+        (TrainingInterruptedError("saved", 143), 143),
+    ],
+)
+def test_a_stop_ends_with_the_number_of_its_signal(monkeypatch, capsys, raised, code):
+    def command(*_, **__):
+        raise raised
+
+    monkeypatch.setattr("tyro.extras.subcommand_cli_from_dict", command)
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == code
+    assert capsys.readouterr().err.strip() == (str(raised) or "stopped")
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,9 @@
 """`vlrface runs`: which runs there are, and how each stands."""
 
 import json
+import os
+import signal
+import time
 from dataclasses import replace
 
 import pytest
@@ -9,6 +12,7 @@ import torch
 from vlrface.checkpoint import Checkpoint
 from vlrface.experiment.runs import find_runs, list_runs
 from vlrface.run_folder import begin_sitting
+from vlrface.train.stopping import TerminatedError
 from vlrface.types import Estimate, Report, VlrfaceError
 
 
@@ -117,3 +121,18 @@ def test_a_run_leaves_a_page_and_stands_in_the_list(data, tmp_path, capsys):
     assert "finished at step 2 of 2" in told[-1]
     (run,) = find_runs(tmp_path / "runs")
     assert (run.name, run.state, run.step, run.steps, run.damaged) == ("recipe", "finished", 2, 2, ())
+
+
+def test_sigterm_before_the_first_step_takes_the_way_of_ctrl_c(data, tmp_path, monkeypatch):
+    """So that half-written caches go, and worker processes end."""
+    from vlrface.experiment.training import run_training
+
+    def building(*_):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(30)
+
+    monkeypatch.setattr("vlrface.experiment.training.build", building)
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(TerminatedError):
+        run_training(data / "recipe.py", tmp_path / "run", data, tmp_path / "cache", progress=False)
+    assert signal.getsignal(signal.SIGTERM) == before

@@ -61,7 +61,7 @@ def kept_views(
     return PartViews(maps, part.labels, part.copies)
 
 
-def _mapped(path: Path) -> Float16[ndarray, "v n h w c"]:
+def _mapped(path: Path) -> ndarray:
     return np.load(path, mmap_mode="r").view(ndarray)
 
 
