@@ -145,7 +145,6 @@ def train(
             hook=hook,
         )
         with torch.random.fork_rng(), stop, journal, loop.in_time():
-        with torch.random.fork_rng(), stop, journal, loop.in_time():
             if from_file is not None:
                 _say_resumed(journal, state, steps, from_file)
             if options.epochs == 0:
