@@ -95,10 +95,11 @@ def test_a_step_that_takes_too_long_is_left_and_the_last_checkpoint_stands(undis
 def test_saving_is_not_broken_off(tmp_path, monkeypatch):
     from vlrface.train.state import RunState
 
-    save = RunState.save_last
+    save, calls = RunState.save_last, []
 
     def slowly(state, path):
-        if state.step == 3:
+        calls.append(state.step)
+        if calls == [3]:
             send(signal.SIGINT)
             time.sleep(1.0)  # beyond both limits
         save(state, path)
@@ -106,6 +107,7 @@ def test_saving_is_not_broken_off(tmp_path, monkeypatch):
     monkeypatch.setattr(RunState, "save_last", slowly)
     with pytest.raises(TrainingInterruptedError, match="stopped at step 3") as stop:
         run(tmp_path)
+    assert calls == [3, 3]
     assert stop.value.exit_code == 130
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from vlrface.run_folder import DIARY_NAME, FolderInUseError, Sitting, locked
+from vlrface.train.ranks import first_rank
 from vlrface.types import VlrfaceError
 
 LOCK_SECONDS: Final = 30.0
@@ -55,7 +56,7 @@ def alone(folder: Path) -> Generator[None]:
     Raises:
         VlrfaceError: another process trains there.
     """
-    if os.environ.get("RANK", "0") != "0":
+    if not first_rank():
         yield
         return
     folder.mkdir(parents=True, exist_ok=True)

@@ -10,6 +10,7 @@ from vlrface.checkpoint import Checkpoint, DamagedCheckpointError
 from vlrface.files import written_atomically
 from vlrface.run_folder import LAST_NAME, numbered, numbered_name
 from vlrface.train.diary import Diary
+from vlrface.train.ranks import first_rank
 from vlrface.train.state import RunState
 from vlrface.types import VlrfaceError
 
@@ -87,7 +88,7 @@ def restored(state: RunState, folder: Path) -> Path | None:
     if found is not None:
         path, checkpoint = found
         said += [f"a setting is another from now on: {each}" for each in state.restore(path, checkpoint)]
-    for each in said:
+    for each in said if first_rank() else ():
         print(each)
         Diary(folder).write(each)
     return None if found is None else found[0]

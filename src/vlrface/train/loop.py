@@ -36,6 +36,7 @@ from vlrface.train.journal import VALIDATION_PREFIX, Journal
 from vlrface.train.keeping import keep_numbered, restored
 from vlrface.train.options import TrainingOptions
 from vlrface.train.precision import autocast
+from vlrface.train.ranks import first_rank, one_process
 from vlrface.train.state import RunState
 from vlrface.train.stopping import AbandonedError, OverdueError, StopRequest
 from vlrface.types import VlrfaceError
@@ -235,6 +236,8 @@ class _Loop:
                 with self.asked.breakable():
                     batch = next(batches, None)
             except (VlrfaceError, SampleError, OSError):
+                if not one_process():  # the others are in a step, and could not save with this one
+                    raise
                 self._save_last()
                 journal.say(f"no more batches; step {self.state.step} is saved. The same command goes on from there")
                 raise
@@ -336,7 +339,8 @@ class _Loop:
         with self.asked.saving():
             self._check_finite()
             self.state.save_last(self.folder / LAST_NAME)
-            keep_numbered(self.folder, self.state.step, self.options.keep)
+            if first_rank():
+                keep_numbered(self.folder, self.state.step, self.options.keep)
 
     def _check_finite(self) -> None:
         bad = self.state.nonfinite()

@@ -9,13 +9,14 @@ Of several ranks none breaks anything off alone, because the others would wait f
 limit.
 """
 
-import os
 import signal
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any, Final
+
+from vlrface.train.ranks import one_process
 
 GRACE_SECONDS: Final = 8.0
 LIMIT_SECONDS: Final = 22.0
@@ -83,7 +84,7 @@ class StopRequest:
         Raises:
             OverdueError: a signal came, and this took longer than `GRACE_SECONDS` from then on.
         """
-        self._breakable = os.environ.get("WORLD_SIZE", "1") == "1"
+        self._breakable = one_process()
         try:
             if self._breakable and self.requested and time.monotonic() - self._since >= GRACE_SECONDS:
                 raise OverdueError
