@@ -3,7 +3,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from vlrface.checkpoint import Checkpoint, fingerprint
+from vlrface.checkpoint import Checkpoint, DamagedCheckpointError, fingerprint
 from vlrface.types import VlrfaceError
 
 
@@ -33,6 +33,23 @@ def test_a_missing_truncated_or_foreign_file_is_explained(tmp_path):
         Checkpoint.load(path)
     save_file({"a": torch.ones(2)}, path)
     with pytest.raises(VlrfaceError, match="no vlrface checkpoint"):
+        Checkpoint.load(path)
+
+
+def test_a_flipped_bit_is_found(tmp_path):
+    path = tmp_path / "x.safetensors"
+    values = {
+        "a": torch.ones(1000),
+        "b": torch.ones(3, 2, dtype=torch.bfloat16).T,
+        "c": torch.tensor(True),
+        "d": torch.ones(0),
+    }
+    Checkpoint(values, {}).save(path)
+    assert torch.equal(Checkpoint.load(path).tensors["b"], values["b"])
+    held = bytearray(path.read_bytes())
+    held[-500] ^= 4
+    path.write_bytes(held)
+    with pytest.raises(DamagedCheckpointError, match=r"x\.safetensors: damaged \(its checksum is another\)"):
         Checkpoint.load(path)
 
 

@@ -11,8 +11,11 @@ from pathlib import Path
 import pytest
 
 from vlrface import __version__
+from vlrface.cli import main
+from vlrface.train import TrainingInterruptedError
+from vlrface.train.stopping import TerminatedError
 
-COMMANDS = ("demo", "train", "encode", "evaluate", "compare", "ablate", "score", "unrecognizable", "data")
+COMMANDS = ("demo", "train", "runs", "encode", "evaluate", "compare", "ablate", "score", "unrecognizable", "data")
 
 
 def vlrface(*words, **kwargs):
@@ -37,7 +40,7 @@ def test_help_names_every_command():
 def test_help_of_a_command_explains_its_options(command):
     shown = vlrface(command, "--help")
     assert shown.returncode == 0
-    assert command == "compare" or "--quiet" in shown.stdout
+    assert command in ("compare", "runs") or "--quiet" in shown.stdout
     if command != "demo":
         assert f"vlrface {command} " in shown.stdout.split("positional arguments")[0].split("\n", 1)[1]
 
@@ -86,6 +89,26 @@ def test_ctrl_c_ends_with_130_and_a_saved_run(tmp_path):
     assert run.returncode == 130, said
     assert "Run the same command again to go on" in said
     assert (tmp_path / "run" / "last.safetensors").is_file()
+
+
+@pytest.mark.parametrize(
+    ("raised", "code"),
+    [
+        (KeyboardInterrupt(), 130),
+        (TerminatedError(), 143),
+        (TrainingInterruptedError("saved"), 130),
+        (TrainingInterruptedError("saved", 143), 143),
+    ],
+)
+def test_a_stop_ends_with_the_number_of_its_signal(monkeypatch, capsys, raised, code):
+    def command(*_, **__):
+        raise raised
+
+    monkeypatch.setattr("tyro.extras.subcommand_cli_from_dict", command)
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == code
+    assert capsys.readouterr().err.strip() == (str(raised) or "stopped")
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,8 @@ Two kinds are written by training, both atomically:
 import errno
 import hashlib
 import json
+import re
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,12 +22,17 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, uint8
 
 from vlrface.files import written_atomically
+from vlrface.run_folder import CARD_KEY
 from vlrface.types import VlrfaceError
 
-_CARD_KEY = "vlrface"
+_CHECKSUM_KEY = "vlrface.crc32"
+
+
+class DamagedCheckpointError(VlrfaceError):
+    """A checkpoint that cannot be read: truncated, or with other bytes than were written."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,16 +62,19 @@ class Checkpoint:
         tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in self.tensors.items()}
         with written_atomically(path) as temporary:
             try:
-                save_file(tensors, temporary, metadata={_CARD_KEY: json.dumps(dict(self.card))})
+                metadata = {CARD_KEY: json.dumps(dict(self.card)), _CHECKSUM_KEY: _checksum(tensors)}
+                save_file(tensors, temporary, metadata=metadata)
             except SafetensorError as error:  # how safetensors reports a full disk; no OSError
-                raise OSError(errno.EIO, str(error)) from error
+                number = re.search(r"os error (\d+)", str(error))
+                raise OSError(int(number[1]) if number else errno.EIO, str(error)) from error
 
     @classmethod
     def load(cls, path: Path) -> "Checkpoint":
         """Read a checkpoint.
 
         Raises:
-            VlrfaceError: the file is missing, truncated, or not a checkpoint of vlrface.
+            DamagedCheckpointError: the file is truncated, or holds other bytes than were written.
+            VlrfaceError: it is missing, or not a checkpoint of vlrface.
         """
         if not path.is_file():
             raise VlrfaceError(
@@ -75,22 +85,33 @@ class Checkpoint:
                 metadata = file.metadata() or {}
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
         except (SafetensorError, OSError) as error:
-            raise VlrfaceError(
+            raise DamagedCheckpointError(
                 f"{path}: damaged or not a safetensors file ({error}). Take another checkpoint"
             ) from error
-        if _CARD_KEY not in metadata:
-            raise VlrfaceError(f"{path}: safetensors, but no vlrface checkpoint (its header has no {_CARD_KEY!r} card)")
-        return cls(tensors, json.loads(metadata[_CARD_KEY]))
+        if CARD_KEY not in metadata:
+            raise VlrfaceError(f"{path}: safetensors, but no vlrface checkpoint (its header has no {CARD_KEY!r} card)")
+        # Files of earlier versions have no checksum.
+        if _CHECKSUM_KEY in metadata and metadata[_CHECKSUM_KEY] != _checksum(tensors):
+            raise DamagedCheckpointError(f"{path}: damaged (its checksum is another). Take another checkpoint")
+        return cls(tensors, json.loads(metadata[CARD_KEY]))
 
 
 def read_card(path: Path) -> dict[str, Any] | None:
     """The card of a checkpoint, without its tensors; None where no checkpoint of vlrface is."""
     try:
         with safe_open(path, framework="pt") as file:
-            text = (file.metadata() or {}).get(_CARD_KEY)
+            text = (file.metadata() or {}).get(CARD_KEY)
     except (SafetensorError, OSError):
         return None
     return None if text is None else json.loads(text)
+
+
+def _checksum(tensors: Mapping[str, Tensor]) -> str:
+    """Of all bytes: tells a file that rotted, which a length does not. Quick; no guard against intent."""
+    found = 0
+    for name in sorted(tensors):
+        found = zlib.crc32(tensors[name].contiguous().reshape(-1).view(uint8).numpy().data, found)
+    return f"{found:08x}"
 
 
 def fingerprint(tensors: Mapping[str, Tensor]) -> str:

@@ -47,6 +47,7 @@ def train(
     cache: Path = Path("cache"),
     seed: int | None = None,
     set: tuple[str, ...] = (),  # noqa: A002 (the name of the flag)
+    hook: str | None = None,
     quiet: bool = False,
 ) -> None:
     """Train what a recipe describes, or go on with a run that was stopped.
@@ -60,11 +61,37 @@ def train(
         cache: Folder for decoded crops; may be deleted at any time.
         seed: Another seed than the recipe's.
         set: Replace fields of the recipe, e.g. --set training.epochs=3 objective.weights.diversion=0.
+        hook: MODULE:FUNCTION that gets every line of the log, e.g. vlrface.train.hooks:wandb or
+            vlrface.train.hooks:mlflow.
         quiet: No progress bars.
     """
     from vlrface.experiment.training import run_training
 
-    run_training(recipe, out, data, cache, seed=seed, assignments=set, progress=not quiet)
+    run_training(recipe, out, data, cache, seed=seed, assignments=set, hook=hook, progress=not quiet)
+
+
+def runs(
+    folder: tyro.conf.Positional[Path] = Path("runs"),
+    sort: str | None = None,
+    figures: tuple[str, ...] = (),
+    json: Path | None = None,
+) -> None:
+    """List the runs in a folder and below: how each stands, what it reached, how long it took.
+
+    Example: vlrface runs runs --sort tinyface:rank1
+
+    Figures are those of the best validation on held-out training identities, and as BENCHMARK:FIGURE those that
+    `vlrface evaluate` left in the run's folder. The runs of an ablation stand together. Damaged runs are named.
+
+    Args:
+        folder: Where to look.
+        sort: Figure to sort by, best first; or began, last (written) or seconds, most first.
+        figures: Which figures to show; default those of the validation and the first of each benchmark.
+        json: File for all that is known of each run.
+    """
+    from vlrface.experiment.runs import list_runs
+
+    list_runs(folder, sort=sort, json_path=json, figures=figures)
 
 
 def encode(
@@ -364,6 +391,7 @@ def score(
 COMMANDS: dict[str, Callable[..., Any]] = {
     "demo": demo,
     "train": train,
+    "runs": runs,
     "encode": encode,
     "evaluate": evaluate,
     "compare": compare,
@@ -390,9 +418,9 @@ def main() -> None:
         sys.exit(1)
     except Exception as error:
         sys.exit(_explain(error))
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         print("stopped", file=sys.stderr)
-        sys.exit(130)
+        sys.exit(143 if type(error).__name__ == "TerminatedError" else 130)
 
 
 def _explain(error: Exception) -> int:
@@ -402,7 +430,7 @@ def _explain(error: Exception) -> int:
 
     if type(error).__name__ == "TrainingInterruptedError":
         print(error, file=sys.stderr)
-        return 130
+        return getattr(error, "exit_code", 130)
     if isinstance(error, ModuleNotFoundError) and error.name in _EXTRAS:
         print(f'error: this command needs {error.name}: pip install "vlrface[{_EXTRAS[error.name]}]"', file=sys.stderr)
         return 1

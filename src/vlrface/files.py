@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import secrets
+import zlib
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,7 +32,7 @@ def written_atomically(path: Path) -> Generator[Path]:
         # Unlike tempfile's, this file is as readable as any other of the user, by the mask.
         os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     except OSError as error:
-        raise _named(error, path) from error
+        raise cannot_write(path, error) from error
     mode = temporary.stat().st_mode
     try:
         yield temporary
@@ -40,15 +41,29 @@ def written_atomically(path: Path) -> Generator[Path]:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        raise _named(error, path) from error
+        raise cannot_write(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def _named(error: OSError, path: Path) -> OSError:
+def cannot_write(path: Path, error: OSError) -> OSError:
+    """The error of writing a file, with its name, the reason and what to do."""
     reason = error.strerror or str(error)
     remedy = "Free space, or choose" if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else "Choose"
     return OSError(error.errno, f"cannot write {path}: {reason}. {remedy} another place; nothing was lost")
+
+
+def checksum(path: Path) -> str:
+    """CRC-32 of a file's bytes: tells one that rotted, which a length does not; read in small pieces.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    found, piece = 0, memoryview(bytearray(1 << 17))
+    with path.open("rb", buffering=0) as file:
+        while count := file.readinto(piece):
+            found = zlib.crc32(piece[:count], found)
+    return f"{found:08x}"
 
 
 def write_json(path: Path, values: Any) -> None:

@@ -228,6 +228,12 @@ def _negative_shape(_npy: Path, card: Path) -> None:
     card.write_text(json.dumps(facts))
 
 
+def _flip(npy: Path, _card: Path) -> None:
+    held = bytearray(npy.read_bytes())
+    held[-100] ^= 1
+    npy.write_bytes(held)
+
+
 def _stray_failure(_npy: Path, card: Path) -> None:
     facts = json.loads(card.read_text())
     card.write_text(json.dumps({**facts, "failures": [[4, "x", "y"]]}))
@@ -238,6 +244,7 @@ def _stray_failure(_npy: Path, card: Path) -> None:
     [
         _truncate,
         _lengthen,
+        _flip,
         _spoil_header,
         _remove,
         _garbage,
@@ -257,6 +264,18 @@ def test_damaged_cache_is_built_again(faces: Path, damage: Callable[[Path, Path]
         again = _cached(faces)
     np.testing.assert_array_equal(again.pixels, pixels)
     _cached(faces)  # and now without a warning
+
+
+def test_cache_of_a_version_without_checksums_is_taken(faces: Path, decoded: list[str]) -> None:
+    crops = _cached(faces)
+    assert crops.file is not None
+    card = crops.file.with_suffix(".json")
+    facts = json.loads(card.read_text())
+    assert len(facts.pop("checksum")) == 8
+    card.write_text(json.dumps(facts))
+    decoded.clear()
+    _cached(faces)
+    assert decoded == []
 
 
 def test_half_built_cache_is_built_without_a_word(faces: Path) -> None:

@@ -1,6 +1,7 @@
 """Training on kept views: what is kept, when it is made again, and that runs resume and start from a checkpoint."""
 
 import dataclasses
+import resource
 
 import numpy as np
 import pytest
@@ -40,6 +41,45 @@ def test_views_are_made_once_and_again_when_they_would_differ(frozen, data, tmp_
     assert len(list(tmp_path.glob("views-*.npy"))) == 2
     batch = next(first.epoch(0))
     assert batch.images.shape == (16, 4, 4, 128)
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-1000])
+
+
+def flip(path):
+    held = bytearray(path.read_bytes())
+    held[-1000] ^= 1
+    path.write_bytes(held)
+
+
+def test_damaged_views_are_made_again(frozen, data, tmp_path):
+    places = Places(data, tmp_path, progress=False)
+    good = next(build(frozen, places).ingredients.batches.epoch(0)).images
+    (path,) = tmp_path.glob("views-*.npy")
+    for damage in (cut, flip, lambda path: path.write_bytes(b"nonsense"), lambda path: np.save(path, np.zeros(3))):
+        damage(path)
+        with pytest.warns(UserWarning, match=r"damaged views .* made again"):
+            again = build(frozen, places)
+        np.testing.assert_array_equal(next(again.ingredients.batches.epoch(0)).images, good)
+    path.with_suffix(".json").unlink()  # views of a version without checksums
+    build(frozen, places)
+
+
+def test_a_full_disk_leaves_no_half_views(frozen, data, tmp_path):
+    places = Places(data, tmp_path, progress=False)
+    build(frozen, places)
+    (path,) = tmp_path.glob("views-*.npy")
+    path.unlink()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))
+    try:
+        with pytest.raises(VlrfaceError, match=r"kept views: cannot write .*views-.*Free space"):
+            build(frozen, places)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not list(tmp_path.glob("*views*.npy"))
+    build(frozen, places)
 
 
 def test_a_kept_map_is_what_the_frozen_steps_make_of_the_augmented_crop(frozen, data, tmp_path):

@@ -2,13 +2,8 @@
 
 import os
 import signal
-import subprocess
-import sys
-import time
 from dataclasses import replace
-from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from tiny_run import (
@@ -59,36 +54,6 @@ def test_the_options_of_the_resume_test_matter(runs):
     assert len(set(weights)) == 2
 
 
-KILLED = """
-import sys
-from pathlib import Path
-sys.path.insert(0, sys.argv[1])
-from tiny_run import run
-run(Path(sys.argv[2]))
-"""
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
-def test_a_run_killed_at_any_moment_ends_the_same(undisturbed, tmp_path):
-    """A process of its own, killed without warning wherever it happens to be."""
-    rng = np.random.default_rng(20)
-    step, delay = int(rng.integers(4, 11)), float(rng.uniform(0.0, 0.1))
-    folder = tmp_path / "run"
-    with subprocess.Popen([sys.executable, "-c", KILLED, str(Path(__file__).parent), str(folder)]) as process:
-        # The line of step 4 comes after the saving of step 3.
-        while max((line["step"] for line in read_log(folder / "log.jsonl")), default=0) < step:
-            assert process.poll() is None, "it ended by itself"
-            time.sleep(0.002)
-        time.sleep(delay)
-        process.send_signal(signal.SIGKILL)
-    assert process.returncode == -signal.SIGKILL
-    saved = Checkpoint.load(folder / "last.safetensors").card["step"]
-    print(f"killed {1000 * delay:.0f} ms after step {step}; going on from step {saved}")
-    assert 3 <= saved < 15
-    assert run(folder).steps == 15
-    assert_same_run(folder, undisturbed[0])
-
-
 def test_a_run_killed_between_savings_goes_on_from_the_last_one(undisturbed, tmp_path):
     reached = []
 
@@ -136,8 +101,8 @@ def test_ctrl_c_saves_and_says_how_to_go_on(undisturbed, tmp_path, where):
         given = replace(given, validate=lambda *values: press(2) or validate(*values))
     with pytest.raises(TrainingInterruptedError, match="Run the same command again"):
         run(tmp_path, given)
-    # The step that was running is finished; after a validation, the next one.
-    assert Checkpoint.load(tmp_path / "last.safetensors").card["step"] == {"batch": 3, "validation": 6}[where]
+    # The step, or the validation, that was running is finished.
+    assert Checkpoint.load(tmp_path / "last.safetensors").card["step"] == {"batch": 3, "validation": 5}[where]
     run(tmp_path)
     assert_same_run(tmp_path, undisturbed[0])
 

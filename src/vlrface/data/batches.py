@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
 from multiprocessing.context import BaseContext
-from typing import Final, Protocol, runtime_checkable
+from typing import Any, Final, Protocol, runtime_checkable
 
 import cv2
 import numpy as np
@@ -42,6 +42,7 @@ must be picklable: a function at the top level of a module, or an object of a cl
 """
 
 _GROUP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+_PATIENCE_SECONDS: Final = 5.0  # for workers to finish a last batch that nobody will take
 _AHEAD: Final = 2  # finished or running batches per worker that the trainer has not asked for yet
 _ORDER_STREAM: Final = 1  # the word of the Philox counter that tells the order of an epoch from its samples
 
@@ -347,7 +348,8 @@ def _check_picklable(index: int, transform: Transform) -> None:
 
 def _from_workers(recipe: _Recipe, tasks: Iterator[_Task], workers: int) -> Iterator[Batch]:
     payload = pickle.dumps(recipe, protocol=pickle.HIGHEST_PROTOCOL)
-    pool = ProcessPoolExecutor(workers, mp_context=_context(), initializer=_adopt, initargs=(payload,))
+    context = _context()
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_adopt, initargs=(payload,))
     ahead: deque[Future[Batch]] = deque()
     try:
         for task in tasks:
@@ -362,13 +364,21 @@ def _from_workers(recipe: _Recipe, tasks: Iterator[_Task], workers: int) -> Iter
             '`if __name__ == "__main__":`. See the output above, or use workers=0'
         ) from error
     finally:
+        # A worker that hangs, in a file system that does not answer, must not keep its trainer from ending.
+        late = threading.Timer(_PATIENCE_SECONDS, _kill_children, [context])
+        late.daemon = True
+        late.start()
         pool.shutdown(wait=True, cancel_futures=True)
+        late.cancel()
 
 
 if sys.platform == "win32":
 
     def _context() -> BaseContext:
         return multiprocessing.get_context("spawn")
+
+    def _kill_children(context: BaseContext) -> None:
+        del context
 
 else:
     from multiprocessing import forkserver
@@ -380,7 +390,22 @@ else:
             self.kill()
 
     class _Context(ForkServerContext):
-        Process = _Worker
+        """Knows the workers that were started through it."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.workers: list[_Worker] = []
+
+        def Process(  # noqa: N802  # pyright: ignore[reportIncompatibleVariableOverride] (pools only call it)
+            self, *args: Any, **kwargs: Any
+        ) -> _Worker:
+            self.workers.append(_Worker(*args, **kwargs))
+            return self.workers[-1]
+
+    def _kill_children(context: BaseContext) -> None:
+        for worker in context.workers if isinstance(context, _Context) else ():
+            if worker.is_alive():
+                worker.kill()
 
     def _context() -> BaseContext:
         context = _Context()

@@ -19,7 +19,7 @@ from jaxtyping import Bool, Int, UInt8
 from numpy import ndarray
 
 from vlrface.data.manifest import Manifest
-from vlrface.files import written_atomically
+from vlrface.files import checksum, written_atomically
 from vlrface.images.decode import DEFAULT_LIMITS, DecodeError, DecodeLimits
 from vlrface.images.resize import resize
 from vlrface.types import VlrfaceError
@@ -132,7 +132,7 @@ def cached_crops(
     """Decode all files of a manifest once; later calls map the result.
 
     Built anew when the list of sources, the size or mtime of a file, an option or the resize has changed; when the
-    cache is damaged (with a warning; pixels are not check-summed); and when a file that could not be decoded now can.
+    cache is damaged (with a warning; pixels have a checksum); and when a file that could not be decoded now can.
     Several processes may build the same cache at once: each ends with a whole one.
 
     Args:
@@ -219,6 +219,9 @@ def _read(pixels: Path, card: Path, manifest: Manifest) -> Crops:
     with pixels.open("rb") as file:
         if file.read(len(header)) != header:
             raise ValueError("its header is not the one that was written")
+    # Caches of earlier versions have none.
+    if "checksum" in facts and facts["checksum"] != checksum(pixels):
+        raise ValueError("its checksum is another")
     failures = np.array(reasons, np.str_)
     return Crops(_mapped(pixels), _offsets(shapes), shapes, sizes, failures, manifest.sources, pixels)
 
@@ -234,6 +237,8 @@ def _build(pixels: Path, manifest: Manifest, max_side: int, limits: DecodeLimits
         # Written, not mapped: a full disk is then an error instead of a crash of the process.
         with written_atomically(pixels) as temporary, temporary.open("wb") as file:
             facts = _write_pictures(file, manifest, max_side, limits, progress)
+            file.flush()
+            facts["checksum"] = checksum(temporary)
         with written_atomically(pixels.with_suffix(".json")) as temporary:
             temporary.write_text(json.dumps(facts) + "\n", encoding="utf-8")
     except OSError as error:

@@ -38,6 +38,7 @@ from vlrface.experiment.sources import Places, held_people, load_source
 from vlrface.experiment.stem import remembering
 from vlrface.experiment.training import train_experiment
 from vlrface.train.loop import BEST_NAME, TrainingInterruptedError
+from vlrface.train.stopping import terminable
 from vlrface.types import Faces, VlrfaceError
 
 _BATCH: Final = 64
@@ -191,9 +192,10 @@ def main() -> None:
     """The process: exit code 0, 1 after an expected error, 130 if it was asked to stop and saved itself."""
     stop_with_parent()
     try:
-        run_job(Job.from_text(sys.argv[1]))
-    except TrainingInterruptedError as error:
-        print(error)
+        with terminable():
+            run_job(Job.from_text(sys.argv[1]))
+    except (TrainingInterruptedError, KeyboardInterrupt) as error:
+        print(str(error) or "stopped")
         sys.exit(INTERRUPTED)
     except (VlrfaceError, OSError) as error:
         print(f"error: {error}")

@@ -1,6 +1,7 @@
 """Run a recipe: resolve it, build it, train it, say what came of it."""
 
 import json
+import signal
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,10 +10,13 @@ from typing import Any
 from vlrface.experiment.build import build
 from vlrface.experiment.config import Experiment, load_recipe, override, to_json
 from vlrface.experiment.environment import environment
+from vlrface.experiment.run_page import write_run_page
 from vlrface.experiment.sources import Places
 from vlrface.files import written_atomically
-from vlrface.train import Outcome, train
-from vlrface.train.loop import LAST_NAME
+from vlrface.run_folder import CONFIG_NAME, ENVIRONMENT_NAME, holds_checkpoint
+from vlrface.train import Outcome, TrainingDivergedError, TrainingInterruptedError, train
+from vlrface.train.hooks import Hook, load_hook
+from vlrface.train.stopping import terminable
 
 
 def run_training(
@@ -23,28 +27,40 @@ def run_training(
     *,
     seed: int | None = None,
     assignments: Sequence[str] = (),
+    hook: str | None = None,
     progress: bool = True,
 ) -> Outcome:
     """What `vlrface train` does; see there."""
+    told = None if hook is None else load_hook(hook)
     experiment = override(load_recipe(recipe), assignments)
     if seed is not None:
         experiment = replace(experiment, seed=seed)
     folder = out or Path("runs") / experiment.name
-    outcome = train_experiment(experiment, folder, Places(data, cache, progress))
+    try:
+        with terminable():
+            outcome = train_experiment(experiment, folder, Places(data, cache, progress), hook=told)
+    except TrainingDivergedError:
+        write_run_page(folder)
+        raise
+    except TrainingInterruptedError as error:
+        if error.exit_code == 128 + signal.SIGINT:  # after SIGTERM nobody waits for a drawing
+            write_run_page(folder)
+        raise
+    page = write_run_page(folder)
     found = ", ".join(f"{name} {value:.3f}" for name, value in outcome.figures.items())
     print(f"{outcome.steps} steps in {outcome.seconds / 60:.1f} minutes; best on held-out training identities: {found}")
-    print(f"checkpoint  {outcome.best}\ncurves      tensorboard --logdir {folder}")
+    print(f"checkpoint  {outcome.best}\ncurves      {page or ''}{', or ' if page else ''}tensorboard --logdir {folder}")
     print(f"next        vlrface evaluate {folder} --benchmark tinyface --data DIR")
     return outcome
 
 
-def train_experiment(experiment: Experiment, folder: Path, places: Places) -> Outcome:
+def train_experiment(experiment: Experiment, folder: Path, places: Places, *, hook: Hook | None = None) -> Outcome:
     """Train into a folder, with the resolved configuration and the environment beside the checkpoints."""
     config = to_json(experiment)
     built = build(experiment, places)
-    if not (folder / LAST_NAME).is_file():  # else `train` compares with what is there before anything changes
-        _write_json(folder / "environment.json", environment())
-        _write_json(folder / "config.json", config)
+    if not holds_checkpoint(folder):  # else `train` compares with what is there before anything changes
+        _write_json(folder / ENVIRONMENT_NAME, environment())
+        _write_json(folder / CONFIG_NAME, config)
     return train(
         built.ingredients,
         experiment.training,
@@ -53,6 +69,7 @@ def train_experiment(experiment: Experiment, folder: Path, places: Places) -> Ou
         data_fingerprint=built.data_fingerprint,
         seed=experiment.seed,
         progress=places.progress,
+        hook=hook,
     )
 
 

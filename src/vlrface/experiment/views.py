@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import warnings
 from pathlib import Path
 from typing import Final
 
@@ -17,8 +18,9 @@ from vlrface.data.batches import Part, in_order
 from vlrface.data.views import PartViews
 from vlrface.experiment.config import ViewsConfig
 from vlrface.experiment.sources import Places
-from vlrface.files import written_atomically
+from vlrface.files import checksum, write_json, written_atomically
 from vlrface.models.recognizer import Recognizer
+from vlrface.types import VlrfaceError
 
 _VERSION: Final = 1  # raise it when the same pictures and weights give other maps
 _BATCH: Final = 256
@@ -38,22 +40,65 @@ def kept_views(
         workers: processes that augment; the views are the same for any number.
 
     Returns:
-        Memory-mapped maps.
+        Memory-mapped maps. Kept ones that are damaged are made again, with a warning.
+
+    Raises:
+        VlrfaceError: they cannot be written; no half-written file stays.
     """
     depends = [_VERSION, frozen_fingerprint(recognizer), pictures, repr(part.transform), config.seed, config.count]
     key = hashlib.sha256(json.dumps(depends).encode()).hexdigest()[:24]
     path = places.cache / f"views-{key}.npy"
+    spec = recognizer.input
+    first = frozen_maps(recognizer, torch.zeros((1, spec.height, spec.width, 3), dtype=torch.uint8))
+    shape = (config.count, len(part.crops), *first.shape[1:])
+    maps = _opened(path, shape)
+    if maps is None:
+        try:
+            _keep(path, shape, part, recognizer, config, places.progress, workers)
+        except OSError as error:
+            raise VlrfaceError(f"kept views: {error.strerror or error}") from error
+        maps = _mapped(path)
+    return PartViews(maps, part.labels, part.copies)
+
+
+def _mapped(path: Path) -> ndarray:
+    return np.load(path, mmap_mode="r").view(ndarray)
+
+
+def _opened(path: Path, shape: tuple[int, ...]) -> Float16[ndarray, "v n h w c"] | None:
+    """The kept views if they are there and whole, else None."""
     if not path.is_file():
-        _keep(path, part, recognizer, config, places.progress, workers)
-    return PartViews(np.load(path, mmap_mode="r").view(ndarray), part.labels, part.copies)
+        return None
+    try:
+        maps = _mapped(path)
+        if maps.dtype != np.float16 or maps.shape != shape:
+            raise ValueError(f"{maps.dtype} of shape {maps.shape} instead of {shape}")
+        card = _card(path)  # those of earlier versions have none
+        if card.is_file() and json.loads(card.read_text(encoding="utf-8"))["checksum"] != checksum(path):
+            raise ValueError("its checksum is another")
+    except (OSError, ValueError, EOFError, LookupError, TypeError) as error:
+        warnings.warn(f"{path}: damaged views ({error}); they are made again", stacklevel=3)
+        return None
+    return maps
 
 
-def _keep(path: Path, part: Part, recognizer: Recognizer, config: ViewsConfig, progress: bool, workers: int) -> None:
+def _card(path: Path) -> Path:
+    return path.with_suffix(".json")
+
+
+def _keep(
+    path: Path,
+    shape: tuple[int, ...],
+    part: Part,
+    recognizer: Recognizer,
+    config: ViewsConfig,
+    progress: bool,
+    workers: int,
+) -> None:
     spec = recognizer.input
     count = len(part.crops)
-    first = frozen_maps(recognizer, torch.zeros((1, spec.height, spec.width, 3), dtype=torch.uint8))
-    shape = (config.count, count, *first.shape[1:])
     bar = tqdm(total=config.count * count, desc="views", unit="img", disable=not progress, dynamic_ncols=True)
+    _card(path).unlink(missing_ok=True)  # of the file that is replaced
     with written_atomically(path) as temporary, temporary.open("wb") as file, bar:
         header = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.float16)), "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(file, header)
@@ -61,6 +106,9 @@ def _keep(path: Path, part: Part, recognizer: Recognizer, config: ViewsConfig, p
             for batch in in_order(part, _BATCH, spec.height, spec.width, seed=config.seed, epoch=view, workers=workers):
                 file.write(np.ascontiguousarray(frozen_maps(recognizer, torch.from_numpy(batch.images)).numpy()).data)
                 bar.update(len(batch.rows))
+        file.flush()
+        found = checksum(temporary)
+    write_json(_card(path), {"checksum": found})
 
 
 def frozen_fingerprint(recognizer: Recognizer) -> str:

@@ -17,6 +17,8 @@ from vlrface.data.device_augment import augmented
 
 _AHEAD: Final = 2
 """Batches on the device that no step has asked for yet: one would do, the second takes up an uneven loader."""
+_PATIENCE_SECONDS: Final = 10.0
+"""How long the end of an epoch waits for the thread: its loader may hang, and a daemon ends with the program."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +92,7 @@ class Feeder:
     ) -> None:
         self._stopping.set()
         if self._thread is not None:
-            self._thread.join()
+            self._thread.join(_PATIENCE_SECONDS)
         close = getattr(self._batches, "close", None)  # of a generator: ends its worker processes
         if close is not None:
             close()

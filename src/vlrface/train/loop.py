@@ -4,17 +4,16 @@ What is guaranteed:
 - a run that is stopped (Ctrl-C, SIGTERM, kill) and started again ends, on CPU, with the very weights of an
   undisturbed run: batches depend on (seed, epoch, position) alone, dropout on (seed, step) alone, and
   `last.safetensors` holds weights, prototypes, statistics, optimiser and averages of one step;
+- it also saves itself within half a minute of the first signal, whatever it is doing: see `vlrface.train.stopping`;
 - a loss or gradient that is not finite stops the run before it touches the weights, and weights that are not finite
   are never saved: what `last.safetensors` and `best.safetensors` hold is good.
 """
 
-import signal
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import FrameType, TracebackType
 from typing import Any
 
 import numpy as np
@@ -22,31 +21,29 @@ import torch
 from jaxtyping import Float16, UInt8
 from torch import Tensor
 
-from vlrface.data.batches import Batch, BatchSource
+from vlrface.data.batches import Batch, BatchSource, SampleError
 from vlrface.losses.objective import MethodObjective, ObjectiveOutput
 from vlrface.losses.recognizability import UnrecognizableStatistics
 from vlrface.models.recognizer import Output, Recognizer
+from vlrface.run_folder import BEST_NAME as BEST_NAME
+from vlrface.run_folder import LAST_NAME as LAST_NAME
 from vlrface.train.compiling import training_forward
 from vlrface.train.device import chosen_device, computing_on, exact_products
+from vlrface.train.diary import alone
+from vlrface.train.errors import TrainingDivergedError as TrainingDivergedError
+from vlrface.train.errors import TrainingInterruptedError as TrainingInterruptedError
 from vlrface.train.feeding import Fed, Feeder
 from vlrface.train.finite import GRADIENT, FiniteWatch
+from vlrface.train.hooks import Hook
 from vlrface.train.journal import VALIDATION_PREFIX, Journal
+from vlrface.train.keeping import keep_numbered, restored
 from vlrface.train.microbatches import gradients_in_parts
 from vlrface.train.options import TrainingOptions
 from vlrface.train.precision import autocast, computes_bf16
+from vlrface.train.ranks import first_rank, one_process
 from vlrface.train.state import RunState
+from vlrface.train.stopping import AbandonedError, OverdueError, StopRequest
 from vlrface.types import VlrfaceError
-
-BEST_NAME = "best.safetensors"
-LAST_NAME = "last.safetensors"
-
-
-class TrainingDivergedError(VlrfaceError):
-    """A loss part, the gradient or a weight is NaN or infinite, or the network can no longer be measured."""
-
-
-class TrainingInterruptedError(Exception):
-    """The run was asked to stop, and saved itself. Start it again with the same command to go on."""
 
 
 @dataclass(frozen=True)
@@ -107,19 +104,22 @@ def train(
     progress: bool = True,
     stop_at: int | None = None,
     data_fingerprint: str = "",
+    hook: Hook | None = None,
 ) -> Outcome:
     """Train, or go on with the run that `folder` holds.
 
     Args:
         ingredients: what is trained, on what.
         options: how.
-        folder: gets `best.safetensors`, `last.safetensors`, `log.jsonl` and `tensorboard/`.
+        folder: gets `best.safetensors`, `last.safetensors`, numbered checkpoints, `log.jsonl`, `log.txt`, `state.json`
+            and `tensorboard/`.
         config: the resolved configuration as JSON values; stored in each checkpoint, and compared when resuming.
         seed: of batches and dropout.
         progress: show a progress bar.
         stop_at: stop as if interrupted once this many steps are done.
         data_fingerprint: changes when a picture or class of the data does; stored in each checkpoint, and compared when
             resuming, because positions in changed data mean other samples.
+        hook: gets each line of the log.
 
     Returns:
         The paths of the checkpoints and what the best one reached.
@@ -128,18 +128,20 @@ def train(
         TrainingInterruptedError: Ctrl-C, SIGTERM or `stop_at`; the run is saved.
         TrainingDivergedError: names the step and what is not finite or cannot be measured; the last good checkpoint
             stays.
-        VlrfaceError: `folder` holds a run of another configuration or on other data.
+        VlrfaceError: `folder` holds a run of another configuration or on other data, or another process trains there.
+        SampleError: a sample could not be made; the run is saved. So it is when a worker died.
+        OSError: something cannot be written, as on a full disk; the last checkpoint stands.
     """
     device = chosen_device(options.device)
     ingredients = _placed(ingredients, device, checkpointing=options.checkpointing)
-    with _threads(options.threads), computing_on(device):
+    with _threads(options.threads), computing_on(device), alone(folder):
         state = RunState(ingredients.recognizer, ingredients.objective, options, config, data_fingerprint)
         last = folder / LAST_NAME
-        if last.is_file():
-            state.restore(last)
+        from_file = restored(state, folder)
         per_epoch = ingredients.batches.steps_per_epoch
         steps = per_epoch * options.epochs
-        loop = _Loop(ingredients, options, folder, state, seed, per_epoch, steps)
+        stop = StopRequest()
+        loop = _Loop(ingredients, options, folder, state, seed, per_epoch, steps, stop)
         journal = Journal(
             folder,
             start_step=state.step,
@@ -147,11 +149,12 @@ def train(
             batch_size=options.batch_size,
             progress=progress,
             validated=state.step == state.epochs_done * per_epoch,
+            hook=hook,
         )
         forked = [device] if device.type == "cuda" else []
-        with torch.random.fork_rng(forked), _StopRequest() as stop, journal:
-            if state.step:
-                _say_resumed(journal, state, steps, last)
+        with torch.random.fork_rng(forked), stop, journal, loop.in_time():
+            if from_file is not None:
+                _say_resumed(journal, state, steps, from_file)
             if options.epochs == 0:
                 loop.keep_start(journal)
             if options.precision == "bf16" and not computes_bf16(device.type):
@@ -163,11 +166,13 @@ def train(
                 spec = ingredients.recognizer.input
                 with Feeder(remaining, ingredients.teachers, device, height=spec.height, width=spec.width) as feeder:
                     loop.new_epoch()
-                    for fed in feeder:
+                    for fed in loop.fetched(iter(feeder), journal):
                         loop.step(fed, journal, feeder.waited)
                         if stop.requested or state.step == stop_at:
                             loop.stop()
                 loop.end_epoch(journal)
+                if stop.requested and state.epochs_done < options.epochs:
+                    loop.stop()
         return Outcome(folder / BEST_NAME, last, state.step, state.seconds, state.best_figures)
 
 
@@ -220,6 +225,7 @@ class _Loop:
     seed: int
     per_epoch: int
     steps: int
+    asked: StopRequest
 
     def __post_init__(self) -> None:
         options, device = self.options, self.state.device
@@ -229,6 +235,40 @@ class _Loop:
         self._waited = 0.0
         self._logged = self.state.step
         self._loss = float("nan")
+
+    @contextmanager
+    def in_time(self) -> Generator[None]:
+        """Ends the run in time after a signal, whatever goes on: see `vlrface.train.stopping`."""
+        try:
+            yield
+        except OverdueError:
+            self.stop()
+        except AbandonedError:
+            last, step = self.folder / LAST_NAME, self.state.step
+            kept = f"{last} stands as it was" if last.is_file() else "nothing had been saved yet"
+            raise TrainingInterruptedError(
+                f"stopped in the middle of step {step + 1} of {self.steps}, which took too long to wait for; {kept}. "
+                "Run the same command again to go on",
+                self.asked.exit_code,
+            ) from None
+        finally:
+            self.asked.disarm()  # how the run ended is told without haste
+
+    def fetched(self, batches: Iterator[Fed], journal: Journal) -> Generator[Fed]:
+        """The batches; if the next one cannot be had, the run is saved before the error goes on."""
+        while True:
+            try:
+                with self.asked.breakable():
+                    fed = next(batches, None)
+            except (VlrfaceError, SampleError, OSError):
+                if not one_process():  # the others are in a step, and could not save with this one
+                    raise
+                self._save_last()
+                journal.say(f"no more batches; step {self.state.step} is saved. The same command goes on from there")
+                raise
+            if fed is None:
+                return
+            yield fed
 
     def step(self, fed: Fed, journal: Journal, waited: float = 0.0) -> None:
         """One step.
@@ -271,7 +311,9 @@ class _Loop:
         """Measure the unrecognizable faces again."""
         averaged = self.options.refresh_from == "averaged"
         network = self.state.served() if averaged else self.state.recognizer
-        self.ingredients.objective.refresh(self._measure(network))
+        with self.asked.breakable():
+            statistics = self._measure(network)
+        self.ingredients.objective.refresh(statistics)
 
     def _gradients(self, fed: Fed, epoch: float) -> ObjectiveOutput:
         """Forward, losses and backward of a batch."""
@@ -309,8 +351,12 @@ class _Loop:
         self.state.epochs_done += 1
         done = self.state.epochs_done
         if done % self.options.validate_every == 0 or done == self.options.epochs:
-            with self._uncounted():
-                self._validate(journal)
+            try:
+                with self._uncounted():
+                    self._validate(journal)
+            except OverdueError:
+                self.state.epochs_done -= 1  # the validation is still to be made
+                raise
         self._save_last()
 
     def keep_start(self, journal: Journal) -> None:
@@ -323,7 +369,8 @@ class _Loop:
         self._save_last()
         raise TrainingInterruptedError(
             f"stopped at step {self.state.step} of {self.steps}; {self.folder / LAST_NAME} is saved. Run the same "
-            "command again to go on"
+            "command again to go on",
+            self.asked.exit_code,
         )
 
     def _validate(self, journal: Journal) -> None:
@@ -331,10 +378,13 @@ class _Loop:
         state = self.state
         served = state.served()
         statistics = None
-        if self.ingredients.unrecognizable is not None:
-            statistics = self._measure(served)
         try:
-            found = self.ingredients.validate(served, statistics)
+            with self.asked.breakable():
+                if self.ingredients.unrecognizable is not None:
+                    statistics = self._measure(served)
+                found = self.ingredients.validate(served, statistics)
+        except TrainingDivergedError:
+            raise
         except VlrfaceError as error:
             raise self._diverged(f"the validation failed ({error})") from error
         journal.write(state.step, {f"{VALIDATION_PREFIX}{k}": v for k, v in found.figures.items()})
@@ -346,8 +396,11 @@ class _Loop:
             state.save_best(self.folder / BEST_NAME, served, statistics, found.card)
 
     def _save_last(self) -> None:
-        self._check_finite()
-        self.state.save_last(self.folder / LAST_NAME)
+        with self.asked.saving():
+            self._check_finite()
+            self.state.save_last(self.folder / LAST_NAME)
+            if first_rank():
+                keep_numbered(self.folder, self.state.step, self.options.keep)
 
     def _check_finite(self) -> None:
         self._read_watch()
@@ -415,31 +468,3 @@ class _Loop:
             "lower training.trunk_rate or training.prototypes_rate, set training.clip_norm above the logged "
             "gradient_norm, or use training.precision=float32"
         )
-
-
-class _StopRequest:
-    """Turns the first Ctrl-C or SIGTERM into a wish that the loop grants at the end of a step."""
-
-    def __init__(self) -> None:
-        self.requested = False
-        self._previous: dict[int, Any] = {}
-
-    def __enter__(self) -> "_StopRequest":
-        for number in (signal.SIGINT, signal.SIGTERM):
-            try:
-                self._previous[number] = signal.signal(number, self._request)
-            except ValueError:  # only the main thread may; elsewhere the caller decides
-                break
-        return self
-
-    def _request(self, number: int, frame: FrameType | None) -> None:
-        del frame
-        self.requested = True
-        # A second signal acts at once.
-        signal.signal(number, self._previous[number])
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)

@@ -85,6 +85,8 @@ class TrainingOptions:
             less, and are what will be served; needs `average_decay`).
         validate_every: epochs between two validations on held-out training identities. The last epoch always is.
         save_every: steps between two writings of `last.safetensors`, besides the end of each epoch.
+        keep: how many of these stay under their number, `step-000200.safetensors`, the newest of them the very file
+            `last.safetensors`; a damaged last falls back to them. 0 keeps none. The best is kept always.
         log_every: steps between two lines of the log.
         workers: processes that augment; 0 does it in the training process.
         threads: torch threads for the step, at least 1, or None for torch's own choice.
@@ -120,6 +122,7 @@ class TrainingOptions:
     refresh_from: RefreshFrom = "current"
     validate_every: int = 1
     save_every: int = 200
+    keep: int = 2
     log_every: int = 10
     workers: int = 0
     threads: int | None = None
@@ -140,6 +143,7 @@ class TrainingOptions:
             self._check(name, 0 < getattr(self, name) < math.inf, "be finite and above 0")
         self._check("momentum", 0 <= self.momentum < 1, "lie in [0, 1)")
         self._check("weight_decay", 0 <= self.weight_decay < math.inf, "be finite and at least 0")
+        self._check("keep", self.keep >= 0, "be at least 0")
         self._check("workers", self.workers >= 0, "be at least 0")
         if self.layer_decay is not None:
             self._check("layer_decay", 0 < self.layer_decay <= 1, "lie in (0, 1], or be None for one rate")

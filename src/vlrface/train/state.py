@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,9 @@ from vlrface.train.groups import parameter_groups, trained_parameters
 from vlrface.train.options import TrainingOptions
 from vlrface.train.precision import resolved
 from vlrface.types import VlrfaceError
+
+_MAY_CHANGE: Final = {f"training.{name}" for name in ("keep", "save_every", "log_every", "workers")}
+"""Settings that a run may go on with other values of: its weights are the same for any."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,14 +181,22 @@ class RunState:
                 card["statistics"] = {"mean": found.statistics.mean, "deviation": found.statistics.deviation}
         Checkpoint(tensors, card).save(path)
 
-    def restore(self, path: Path) -> None:
+    def restore(self, path: Path, checkpoint: Checkpoint | None = None) -> tuple[str, ...]:
         """Become the run that `save_last` wrote.
+
+        Args:
+            path: of the file.
+            checkpoint: what it holds, where that has been read.
+
+        Returns:
+            Settings that are others now, and may be: they say how a run is kept and seen, not what comes of it.
 
         Raises:
             VlrfaceError: it was a run of another configuration, on other data, or its tensors do not fit.
         """
-        checkpoint = Checkpoint.load(path)
-        different = _differences(_portable(checkpoint.card["config"]), _portable(self._config))
+        checkpoint = Checkpoint.load(path) if checkpoint is None else checkpoint
+        found = _differences(_portable(checkpoint.card["config"]), _portable(self._config))
+        different = [each for each in found if each.partition(":")[0] not in _MAY_CHANGE]
         if different:
             raise VlrfaceError(
                 f"{path.parent} holds a run of another configuration ({'; '.join(different[:3])}). "
@@ -221,6 +232,7 @@ class RunState:
         self.threads_before = checkpoint.card.get("threads")
         self.precision_before = checkpoint.card.get("precision")
         self._validated = self._validated_in(checkpoint)
+        return tuple(each for each in found if each not in different)
 
     def _validated_in(self, checkpoint: Checkpoint) -> _Validated | None:
         card = checkpoint.card
