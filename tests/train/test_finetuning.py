@@ -108,6 +108,7 @@ def test_a_run_of_no_epoch_measures_and_keeps_the_start(tmp_path):
     outcome = run(tmp_path, given, dataclasses.replace(OPTIONS, epochs=0))
     assert outcome.steps == 0
     assert outcome.figures == {"rank1": 0.5}
+    assert Checkpoint.load(outcome.best).card["trained_parameters"] == 0
     kept = tensors(tmp_path / "best.safetensors")
     kept.pop("statistics.center")
     assert_equal_tensors(kept, start)

@@ -257,7 +257,7 @@ class RunState:
             "step": self.step,
             "epochs_done": self.epochs_done,
             "seconds": self.seconds,
-            "trained_parameters": trained_parameters(self.recognizer),
+            "trained_parameters": trained_parameters(self.recognizer) if self._options.epochs else 0,
             "figures": self.best_figures,
             "best_criterion": None if unset else self.best_criterion,
         }
