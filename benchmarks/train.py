@@ -47,10 +47,11 @@ from vlrface.models.mobilefacenet import ConvolutionUnit, MobileFaceNet, mobilef
 from vlrface.models.recognizability import PerceptibilityRegression
 from vlrface.models.recognizer import Recognizer
 from vlrface.train import Ingredients, TrainingOptions, Validation
-from vlrface.train.device import autocasts, chosen_device, computing_on
+from vlrface.train.device import chosen_device, computing_on
 from vlrface.train.feeding import Feeder
 from vlrface.train.journal import Journal
 from vlrface.train.loop import _Loop
+from vlrface.train.precision import resolved
 from vlrface.train.state import RunState
 
 SIDE = 112
@@ -314,7 +315,7 @@ def main() -> None:
     options.batch = options.batch or (256 if on_cuda else 32)
     options.steps = options.steps or (6 if on_cuda else 3)
     options.block = 10 if on_cuda else 1
-    precision = "bf16" if autocasts("auto", device) else "float32"
+    precision = resolved("auto", device)
     print(f"{machine(device)}, torch {torch.__version__}, batch {options.batch}, ours in {precision}")
     columns = ("plain", "ArcFace", "full", "UIs", "speedup", "full/arc", "waiting")
     print(f"{'trunk':16}" + "".join(f"{column:>10}" for column in columns))
