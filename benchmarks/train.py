@@ -47,10 +47,11 @@ from vlrface.models.mobilefacenet import ConvolutionUnit, MobileFaceNet, mobilef
 from vlrface.models.recognizability import PerceptibilityRegression
 from vlrface.models.recognizer import Recognizer
 from vlrface.train import Ingredients, TrainingOptions, Validation
-from vlrface.train.device import autocasts, chosen_device, computing_on
+from vlrface.train.device import chosen_device, computing_on
 from vlrface.train.feeding import Feeder
 from vlrface.train.journal import Journal
 from vlrface.train.loop import _Loop
+from vlrface.train.precision import resolved
 from vlrface.train.state import RunState
 
 SIDE = 112
@@ -127,7 +128,7 @@ class Ours:
 
     step: Callable[[], None]
     measure: Callable[[], None]
-    recognizer: Recognizer
+    close: Callable[[], None]
 
 
 def our_step(
@@ -171,7 +172,11 @@ def our_step(
     def step() -> None:
         loop.step(next(fed), journal, feeder.waited)
 
-    return Ours(step, loop.refresh, recognizer)
+    def close() -> None:
+        feeder.__exit__(None, None, None)
+        journal.__exit__(None, None, None)
+
+    return Ours(step, loop.refresh, close)
 
 
 def waiting_share(loaded: Batches, ours: Ours, device: torch.device, steps: int) -> float:
@@ -288,6 +293,8 @@ def measure(name: str, options: argparse.Namespace, device: torch.device, folder
             for name, drawn in {"waiting": False, "waiting_on_device": True}.items()
             if not drawn or device.type == "cuda"
         }
+    arcface.close()
+    full.close()
     found = {**ours, "measure": refresh, **waited}
     found |= medians({"plain": as_shipped}, device, max(2, options.steps // 2), options.block, 1)
     if device.type == "cuda":
@@ -299,7 +306,9 @@ def measure(name: str, options: argparse.Namespace, device: torch.device, folder
 def main() -> None:
     """Measure, print a table and one line of JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--trunks", nargs="+", choices=list(TRUNKS), help="default: all but iresnet50 on the CPU")
+    parser.add_argument(
+        "--trunks", nargs="+", choices=list(TRUNKS), help="default: iresnet50 on CUDA, the others on the CPU"
+    )
     parser.add_argument("--device", default="auto")
     parser.add_argument("--batch", type=int, help="default: 32 on the CPU, 256 on CUDA")
     parser.add_argument("--steps", type=int, help="timed blocks of each way; default: 3 on the CPU, 6 on CUDA")
@@ -310,11 +319,12 @@ def main() -> None:
     options = parser.parse_args()
     device = chosen_device(options.device)
     on_cuda = device.type == "cuda"
-    names = options.trunks or [*(["iresnet50"] if on_cuda else []), "mobilefacenet", "iresnet18"]
+    names = options.trunks or (["iresnet50"] if on_cuda else ["mobilefacenet", "iresnet18"])
+    torch.backends.cudnn.benchmark = on_cuda  # the plain step has it too, as arcface_torch does
     options.batch = options.batch or (256 if on_cuda else 32)
     options.steps = options.steps or (6 if on_cuda else 3)
     options.block = 10 if on_cuda else 1
-    precision = "bf16" if autocasts("auto", device) else "float32"
+    precision = resolved("auto", device)
     print(f"{machine(device)}, torch {torch.__version__}, batch {options.batch}, ours in {precision}")
     columns = ("plain", "ArcFace", "full", "UIs", "speedup", "full/arc", "waiting")
     print(f"{'trunk':16}" + "".join(f"{column:>10}" for column in columns))

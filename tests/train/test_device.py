@@ -11,7 +11,7 @@ from tiny_run import OPTIONS, ingredients, run
 
 from vlrface.checkpoint import Checkpoint
 from vlrface.train import TrainingInterruptedError, TrainingOptions
-from vlrface.train.device import autocasts, chosen_device, computing_on, exact_products, has_bfloat16
+from vlrface.train.device import chosen_device, computing_on, exact_products
 from vlrface.train.journal import read_log
 from vlrface.types import VlrfaceError
 
@@ -39,16 +39,6 @@ def test_auto_takes_cuda_where_it_is(monkeypatch):
 def test_another_name_is_refused(name):
     with pytest.raises(VlrfaceError, match=r"training\.device must be auto, cpu, cuda or cuda:N"):
         TrainingOptions(epochs=1, device=name)
-
-
-def test_auto_precision_is_what_the_device_has(monkeypatch):
-    for native in (True, False):
-        monkeypatch.setattr("vlrface.train.device.has_bfloat16", lambda _, native=native: native)
-        assert autocasts("auto", CPU) == native
-        assert autocasts("bf16", CPU)
-        assert not autocasts("float32", CPU)
-    monkeypatch.undo()
-    assert isinstance(has_bfloat16(CPU), bool)
 
 
 def test_settings_of_cuda_do_not_touch_the_cpu():
