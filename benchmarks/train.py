@@ -53,6 +53,7 @@ from vlrface.train.journal import Journal
 from vlrface.train.loop import _Loop
 from vlrface.train.precision import resolved
 from vlrface.train.state import RunState
+from vlrface.train.stopping import StopRequest
 
 SIDE = 112
 CLASSES = 10_000
@@ -142,6 +143,7 @@ def our_step(
     uis: int,
 ) -> Ours:
     """The step of `vlrface.train` with its defaults, without its savings and validations."""
+    folder.mkdir()
     trunk = make()
     recognizer = Recognizer(
         trunk,
@@ -164,7 +166,7 @@ def our_step(
         validate=lambda *_: Validation({}, 0.0, {}),
     )
     state = RunState(recognizer, given.objective, options, {})
-    loop = _Loop(given, options, folder, state, 0, never, never)
+    loop = _Loop(given, options, folder, state, 0, never, never, StopRequest())
     journal = Journal(folder, start_step=0, steps=never, batch_size=options.batch_size, progress=False)
     feeder = Feeder(given.batches.epoch(0), given.teachers, device)
     fed = iter(feeder)
@@ -275,8 +277,8 @@ def measure(name: str, options: argparse.Namespace, device: torch.device, folder
     size, steps = options.batch, options.steps * options.block
     batch = Batch(crops(size), rng.integers(0, CLASSES, size), np.zeros(size, np.int64), np.arange(size))
     arcface, full = (
-        our_step(make, batch, device, full=full, compiled=not options.eager, folder=folder, uis=options.uis)
-        for full in (False, True)
+        our_step(make, batch, device, full=full, compiled=not options.eager, folder=folder / kind, uis=options.uis)
+        for kind, full in {f"{name}-arcface": False, f"{name}-full": True}.items()
     )
     full.measure()
     plain = plain_step(make, batch, device)
