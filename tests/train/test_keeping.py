@@ -3,12 +3,13 @@
 from dataclasses import replace
 
 import pytest
+import torch
 from tiny_run import OPTIONS, assert_same_run, run
 
 from vlrface.checkpoint import Checkpoint
 from vlrface.run_folder import numbered
 from vlrface.train import TrainingInterruptedError
-from vlrface.train.keeping import keep_numbered
+from vlrface.train.keeping import keep_numbered, newest_readable
 from vlrface.types import VlrfaceError
 
 
@@ -54,24 +55,40 @@ def test_where_a_file_has_one_name_only_it_is_copied(tmp_path, monkeypatch):
     assert steps(tmp_path) == []
 
 
-@pytest.mark.parametrize("damage", [cut, flip, lambda path: path.write_bytes(b""), lambda path: path.unlink()])
-def test_a_damaged_last_falls_back_to_a_numbered_one(undisturbed, tmp_path, capsys, damage):
+def test_a_damaged_last_falls_back_to_a_numbered_one(undisturbed, tmp_path, capsys):
     stopped(tmp_path, 8)
     assert steps(tmp_path) == [8, 6]
+    cut(tmp_path / "last.safetensors")  # and the numbered one that is the same file
+    assert run(tmp_path).steps == 15
+    said = capsys.readouterr().out
+    assert "last.safetensors: damaged" in said
+    assert "step-000006.safetensors instead" in said
+    assert "step-000006.safetensors instead" in (tmp_path / "log.txt").read_text()
+    assert_same_run(tmp_path, undisturbed[0])
+    assert steps(tmp_path) == [15, 12]
+
+
+@pytest.mark.parametrize(
+    ("damage", "taken"),
+    [
+        (flip, 8),  # it made a file of its own of it
+        (lambda path: path.write_bytes(b""), 6),
+        (lambda path: path.unlink(), 8),
+    ],
+)
+def test_whatever_the_damage_the_newest_readable_one_is_taken(tmp_path, damage, taken):
+    for step in (6, 8):
+        Checkpoint({"weight": torch.full((4000,), float(step))}, {"step": step}).save(tmp_path / "last.safetensors")
+        keep_numbered(tmp_path, step, 2)
+    said = []
+    path, checkpoint = newest_readable(tmp_path, said.append)
+    assert (path.name, checkpoint.card["step"], said) == ("last.safetensors", 8, [])
     damage(tmp_path / "last.safetensors")
-    if damage is cut:  # it has two names
-        assert run(tmp_path).steps == 15
-        said = capsys.readouterr().out
-        assert "last.safetensors: damaged" in said
-        assert "Going on from" in said
-        assert "step-000006.safetensors instead" in said
-        assert "step-000006.safetensors instead" in (tmp_path / "log.txt").read_text()
-        assert_same_run(tmp_path, undisturbed[0])
-        assert steps(tmp_path) == [15, 12]
-        return
-    stopped(tmp_path, 9)
-    assert "warning: " in capsys.readouterr().out
-    assert Checkpoint.load(tmp_path / "last.safetensors").card["step"] == 9
+    path, checkpoint = newest_readable(tmp_path, said.append)
+    assert path.name == f"step-{checkpoint.card['step']:06}.safetensors"
+    assert checkpoint.card["step"] == taken
+    assert said[0].startswith("warning: ")
+    assert "Going on from" in said[0]
 
 
 def test_a_future_that_a_damaged_file_took_away_goes(tmp_path):

@@ -213,7 +213,8 @@ def table(runs: Sequence[Run], top: Path, figures: Sequence[str] = (), *, groupe
             finished = sum(run.state == "finished" for run, _ in members)
             lines += ["", f"ablation {_relative(group, top)}: {len(members)} runs, {finished} finished"]
         lines += [line(cells) for _, cells in members]
-    remarks = [f"{_place(run, top)}: {run.state}: {run.remark}" for run in runs if run.remark]
+    told = [run for run in runs if run.remark and run.state not in ("stopped", "finished")]
+    remarks = [f"{_place(run, top)}: {run.state}: {run.remark}" for run in told]
     damaged = [f"{_place(run, top)}: damaged {each}" for run in runs for each in run.damaged]
     return [*lines, *([""] if remarks or damaged else []), *remarks, *damaged]
 

@@ -1,6 +1,7 @@
 """From batches to tensors on the device, ahead of the step that needs them."""
 
 import contextlib
+import multiprocessing
 import queue
 import threading
 import time
@@ -15,10 +16,9 @@ from torch import Tensor
 from vlrface.data.batches import Batch
 from vlrface.data.device_augment import augmented
 
+_PATIENCE_SECONDS: Final = 5.0
 _AHEAD: Final = 2
 """Batches on the device that no step has asked for yet: one would do, the second takes up an uneven loader."""
-_PATIENCE_SECONDS: Final = 10.0
-"""How long the end of an epoch waits for the thread: its loader may hang, and a daemon ends with the program."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,6 +93,11 @@ class Feeder:
         self._stopping.set()
         if self._thread is not None:
             self._thread.join(_PATIENCE_SECONDS)
+            if self._thread.is_alive():  # it waits for a worker process that hangs
+                for worker in multiprocessing.active_children():
+                    worker.kill()
+                self._thread.join(_PATIENCE_SECONDS)
+                return
         close = getattr(self._batches, "close", None)  # of a generator: ends its worker processes
         if close is not None:
             close()

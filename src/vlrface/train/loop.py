@@ -12,9 +12,9 @@ What is guaranteed:
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -225,7 +225,7 @@ class _Loop:
     seed: int
     per_epoch: int
     steps: int
-    asked: StopRequest
+    asked: StopRequest = field(default_factory=StopRequest)
 
     def __post_init__(self) -> None:
         options, device = self.options, self.state.device
@@ -254,12 +254,14 @@ class _Loop:
         finally:
             self.asked.disarm()  # how the run ended is told without haste
 
-    def fetched(self, batches: Iterator[Fed], journal: Journal) -> Generator[Fed]:
+    def fetched(self, feeder: Iterator[Fed], journal: Journal) -> Generator[Fed]:
         """The batches; if the next one cannot be had, the run is saved before the error goes on."""
         while True:
             try:
                 with self.asked.breakable():
-                    fed = next(batches, None)
+                    fed = next(feeder, None)
+            except OverdueError:
+                self.stop()  # here, before the feeder is closed, whose loader may hang
             except (VlrfaceError, SampleError, OSError):
                 if not one_process():  # the others are in a step, and could not save with this one
                     raise
@@ -365,7 +367,7 @@ class _Loop:
             self._validate(journal)
             self._save_last()
 
-    def stop(self) -> None:
+    def stop(self) -> NoReturn:
         self._save_last()
         raise TrainingInterruptedError(
             f"stopped at step {self.state.step} of {self.steps}; {self.folder / LAST_NAME} is saved. Run the same "
