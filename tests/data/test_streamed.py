@@ -132,11 +132,11 @@ def test_workers_get_paths_and_make_the_same_batches(made: Any, tmp_path: Path) 
     np.testing.assert_array_equal(got.crops[3], crops[3])
     for shuffle in (Shuffle(), Shuffle("block", 2, 2)):
         source = part(crops, tmp_path / "cache", copies=1.7)
-        alone = Batches([source], 3, SIDE, SIDE, 3, 0, shuffle)
+        alone = Batches([source], 3, SIDE, SIDE, 3, 0, shuffle=shuffle)
         expected = list(alone.epoch(1))
         assert len(expected) == 5
         assert sorted(np.concatenate([b.rows for b in expected]).tolist()) != sorted(range(9))
-        helped = Batches([source], 3, SIDE, SIDE, 3, 2, shuffle)
+        helped = Batches([source], 3, SIDE, SIDE, 3, 2, shuffle=shuffle)
         assert all(equal(a, b) for a, b in zip(expected, helped.epoch(1), strict=True))
         assert all(equal(a, b) for a, b in zip(expected[2:], helped.epoch(1, 2), strict=True))
         assert all(equal(a, b) for a, b in zip(expected[4:], alone.epoch(1, 4), strict=True))
@@ -154,7 +154,7 @@ def test_a_broken_picture_stops_or_is_skipped(made: Any, tmp_path: Path) -> None
     with pytest.raises(SampleError, match=rf"{named}.*on_broken=\"skip\""):
         list(Batches([part(crops, tmp_path)], 5, SIDE, SIDE, 0).epoch(0))
     skipping = [part(crops, tmp_path, "skip")]
-    whole = list(Batches(skipping, 5, SIDE, SIDE, 0, 0, Shuffle()).epoch(0))
+    whole = list(Batches(skipping, 5, SIDE, SIDE, 0, 0, shuffle=Shuffle()).epoch(0))
     told = [text for batch in whole for text in batch.broken]
     assert len(told) == 1
     assert told[0].startswith(f"{file}: {key} at byte {place}: ")
@@ -164,7 +164,7 @@ def test_a_broken_picture_stops_or_is_skipped(made: Any, tmp_path: Path) -> None
     # Label, row and picture are those of the one that was taken instead.
     for batch in whole:
         assert batch.labels.tolist() == [LABELS[row] for row in batch.rows]
-    helped = Batches(skipping, 5, SIDE, SIDE, 0, 1, Shuffle()).epoch(0)
+    helped = Batches(skipping, 5, SIDE, SIDE, 0, 1, shuffle=Shuffle()).epoch(0)
     assert all(equal(a, b) for a, b in zip(whole, helped, strict=True))
 
 
@@ -208,7 +208,7 @@ def test_blocks_are_read_ahead_window_by_window(tmp_path: Path, monkeypatch: pyt
     calls: list[tuple[int, int]] = []
     monkeypatch.setattr("os.posix_fadvise", lambda _, begin, length, __: calls.append((begin, length)))
     monkeypatch.setattr("vlrface.data.order._AHEAD", 4)
-    batches = Batches([part(crops, tmp_path / "cache")], 4, SIDE, SIDE, 0, 0, Shuffle("block", 5, 4))
+    batches = Batches([part(crops, tmp_path / "cache")], 4, SIDE, SIDE, 0, 0, shuffle=Shuffle("block", 5, 4))
     drawn = [batch.rows.tolist() for batch in batches.epoch(0)]
     assert len(drawn) == 15
     assert [len(rows) for rows in asked] == [20, 20, 20]
