@@ -87,7 +87,7 @@ def test_longer_side_is_limited(faces: Path) -> None:
 @given(st.integers(1, 400), st.integers(1, 400), st.integers(1, 300))
 def test_shrinking_keeps_the_aspect(height: int, width: int, most: int) -> None:
     image = np.zeros((height, width, 3), np.uint8)
-    got = cache_module._shrunk(image, most).shape
+    got = cache_module.shrunk_to(image, most).shape
     if max(height, width) <= most:
         assert got == image.shape
     else:

@@ -16,112 +16,43 @@ import signal
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
 from multiprocessing.context import BaseContext
-from typing import Any, Final, Protocol, runtime_checkable
+from typing import Any, Final
 
 import cv2
 import numpy as np
-from jaxtyping import Float16, Int, UInt8
+from jaxtyping import Int, UInt8
 from numpy import ndarray
 
-from vlrface.data.cache import Crops
-from vlrface.images.drawing import Drawn, Steps, draw_together
+from vlrface.data.order import EpochOrder, Shuffle, batches_in_order
+from vlrface.data.parts import Batch as Batch
+from vlrface.data.parts import BatchSource as BatchSource
+from vlrface.data.parts import OnBroken as OnBroken
+from vlrface.data.parts import Part as Part
+from vlrface.data.parts import Transform as Transform
+from vlrface.data.parts import samples_drawn as samples_drawn
+from vlrface.data.streamed import StreamedCrops
+from vlrface.images.decode import DecodeError
+from vlrface.images.drawing import Steps, draw_together
 from vlrface.types import VlrfaceError
-
-Transform = Callable[[UInt8[ndarray, "_ _ 3"], np.random.Generator], UInt8[ndarray, "_ _ 3"]]
-"""What becomes of a crop on its way into a batch: (crop, the sample's own generator) → image of the batch's size.
-
-It must not write to the crop. Its last step frames, see `vlrface.images.framing.RandomFraming`. For worker processes it
-must be picklable: a function at the top level of a module, or an object of a class there.
-"""
 
 _GROUP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 _PATIENCE_SECONDS: Final = 5.0  # for workers to finish a last batch that nobody will take
 _AHEAD: Final = 2  # finished or running batches per worker that the trainer has not asked for yet
+_TRIES: Final = 100  # pictures that are drawn in place of a broken one before it is given up
+_REMEDY: Final = '; or set on_broken="skip" of its source, to draw others in place of broken pictures'
+_REPLACED_STREAM: Final = 3  # of a sample whose picture is broken
 _ORDER_STREAM: Final = 1  # the word of the Philox counter that tells the order of an epoch from its samples
 
 
 class SampleError(RuntimeError):
     """One sample could not be made. The message names the crop, its part and row, and what went wrong."""
-
-
-@dataclass(frozen=True, eq=False)
-class Part:
-    """One data set among those that a run trains on.
-
-    Attributes:
-        crops: its pictures, all decoded.
-        labels: (n,) what the trainer is told about each crop.
-        transform: augmentation of each sample, down to the size of the batch.
-        copies: how many times each crop is drawn per epoch. 2.5 draws all twice and a random half, another one in each
-            epoch, a third time; each time with other augmentation.
-
-    Raises:
-        VlrfaceError: another number of labels than crops, a crop that could not be decoded, or `copies` draws nothing.
-    """
-
-    crops: Crops
-    labels: Int[ndarray, " n"]
-    transform: Transform
-    copies: float = 1.0
-
-    def __post_init__(self) -> None:
-        if len(self.labels) != len(self.crops):
-            raise VlrfaceError(f"part: {len(self.labels)} labels for {len(self.crops)} crops")
-        failed = np.flatnonzero(self.crops.failures != "")
-        if len(failed):
-            first = f"{self.crops.name(failed[0])}: {self.crops.failures[failed[0]]}"
-            raise VlrfaceError(
-                f"part: {len(failed)} of {len(self.crops)} crops could not be decoded, first {first}. "
-                'Leave them out: crops.rows(crops.failures == ""), and their labels'
-            )
-        if not (np.isfinite(self.copies) and self.drawn >= 1):
-            raise VlrfaceError(f"part: copies={self.copies} of {len(self.crops)} crops draws none; give more")
-
-    @property
-    def drawn(self) -> int:
-        """Samples per epoch: copies times the number of crops, rounded half up."""
-        return samples_drawn(self.copies, len(self.crops))
-
-
-@dataclass(frozen=True, eq=False)
-class Batch:
-    """One training step's samples.
-
-    Attributes:
-        images: (b, h, w, 3) RGB; or the maps that frozen first steps of a network make of them, see
-            `vlrface.data.views`.
-        labels: (b,) int64.
-        parts: (b,) int64, the part that each sample comes from.
-        rows: (b,) int64, its row in that part.
-        drawn: pictures and what is to become of them, where the device augments; `images` is (b, 0, 0, 3) then.
-    """
-
-    images: UInt8[ndarray, "b h w 3"] | Float16[ndarray, "b h w c"]
-    labels: Int[ndarray, " b"]
-    parts: Int[ndarray, " b"]
-    rows: Int[ndarray, " b"]
-    drawn: Drawn | None = None
-
-
-@runtime_checkable
-class BatchSource(Protocol):
-    """What a run trains on: `Batches`, or `vlrface.data.views.ViewBatches`."""
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """Batches per epoch, the same in each epoch."""
-        ...
-
-    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        """The batches of an epoch, from step `start` on; they depend on the epoch and the step alone."""
-        ...
 
 
 class Batches:
@@ -143,6 +74,7 @@ class Batches:
         workers: int = 0,
         *,
         drawn: bool = False,
+        shuffle: Shuffle | None = None,
     ) -> None:
         """Check and keep what batches are made of; starts nothing.
 
@@ -154,6 +86,8 @@ class Batches:
             seed: 0 ≤ seed < 2**64.
             workers: processes that prepare batches ahead; 0 prepares each in the caller when it is asked for.
             drawn: draw what the transforms would do, and leave doing it to the device.
+            shuffle: None makes the whole order of an epoch at its beginning (`epoch_order`); else it is computed as it
+                is needed (`vlrface.data.order.EpochOrder`), in memory that does not grow with the number of crops.
 
         Raises:
             VlrfaceError: a value is out of range, an epoch would have no batch, a transform cannot be sent to
@@ -176,6 +110,7 @@ class Batches:
         self._workers = workers
         steps = tuple(Steps.of(part.transform) for part in parts) if drawn else None
         self._recipe = _Recipe(self._parts, height, width, seed, steps)
+        self._shuffle = shuffle
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """The batches of an epoch, from step `start` on.
@@ -195,16 +130,25 @@ class Batches:
         return _from_workers(self._recipe, tasks, self._workers)
 
     def _tasks(self, epoch: int, start: int) -> "Iterator[_Task]":
-        parts, rows = epoch_order([(len(part.crops), part.drawn) for part in self._parts], self._seed, epoch)
-        for step in range(start, self.steps_per_epoch):
-            first = step * self._batch_size
-            chosen = slice(first, first + self._batch_size)
-            yield _Task(epoch, first, parts[chosen], rows[chosen])
+        for first, parts, rows in self._whole_batches(epoch, start):
+            yield _Task(epoch, first, parts, rows)
 
+    def _whole_batches(self, epoch: int, start: int) -> Iterator[tuple[int, Int[ndarray, " b"], Int[ndarray, " b"]]]:
+        """Of each whole batch, its first position in the epoch, and part and row of its samples."""
+        drawn = [(len(part.crops), part.drawn) for part in self._parts]
+        size, end = self._batch_size, self.steps_per_epoch * self._batch_size
+        if self._shuffle is not None:
+            order = EpochOrder(drawn, self._shuffle, self._seed, epoch)
+            yield from batches_in_order(order, size, start * size, end, self._read_ahead)
+            return
+        parts, rows = epoch_order(drawn, self._seed, epoch)
+        for first in range(start * size, end, size):
+            yield first, parts[first : first + size], rows[first : first + size]
 
-def samples_drawn(copies: float, count: int) -> int:
-    """Samples per epoch of so many crops: copies times the number of crops, rounded half up."""
-    return int(np.floor(copies * count + 0.5)) if copies > 0 else 0
+    def _read_ahead(self, parts: Int[ndarray, " n"], rows: Int[ndarray, " n"]) -> None:
+        for number, part in enumerate(self._parts):
+            if isinstance(part.crops, StreamedCrops):
+                part.crops.will_need(rows[parts == number])
 
 
 def steps_of(total: int, batch_size: int) -> int:
@@ -282,6 +226,16 @@ class _Task:
 
 
 @dataclass(frozen=True, eq=False)
+class _Found:
+    """Crops of a batch, with label and row of each, and what was broken."""
+
+    crops: list[UInt8[ndarray, "_ _ 3"]]
+    labels: Int[ndarray, " b"]
+    rows: Int[ndarray, " b"]
+    broken: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
 class _Recipe:
     """How a task becomes a batch; the same object works in the caller and in workers."""
 
@@ -295,30 +249,65 @@ class _Recipe:
         if self.steps is not None:
             return self._drawn(task, self.steps)
         images = np.empty((len(task.rows), self.height, self.width, 3), np.uint8)
-        labels = np.empty(len(task.rows), np.int64)
-        for at, (part, row) in enumerate(zip(task.parts.tolist(), task.rows.tolist(), strict=True)):
-            rng = sample_generator(self.seed, task.epoch, position=task.first + at)
+        found = self._found(task)
+        for at, crop in enumerate(found.crops):
+            position, part = task.first + at, int(task.parts[at])
             try:
-                images[at] = self._sample(self.parts[part], row, rng)
+                rng = sample_generator(self.seed, task.epoch, position=position)
+                images[at] = self._sample(self.parts[part], crop, rng)
             except Exception as error:
-                name = self.parts[part].crops.name(row)
-                raise SampleError(
-                    f"{name} (part {part}, row {row}, epoch {task.epoch}, position {task.first + at}): "
-                    f"{type(error).__name__}: {error}"
-                ) from error
-            labels[at] = self.parts[part].labels[row]
-        return Batch(images, labels, task.parts, task.rows)
+                raise self._refused(task, at, int(found.rows[at]), error) from error
+        return Batch(images, found.labels, task.parts, found.rows, broken=found.broken)
 
     def _drawn(self, task: _Task, steps: tuple[Steps, ...]) -> Batch:
-        places = list(zip(task.parts.tolist(), task.rows.tolist(), strict=True))
-        generators = [sample_generator(self.seed, task.epoch, position=task.first + at) for at in range(len(places))]
-        pictures = [self.parts[part].crops[row] for part, row in places]
-        drawn = draw_together(pictures, [steps[part] for part, _ in places], generators)
-        labels = np.array([self.parts[part].labels[row] for part, row in places], np.int64)
-        return Batch(np.empty((len(places), 0, 0, 3), np.uint8), labels, task.parts, task.rows, drawn)
+        found = self._found(task)
+        count = len(found.crops)
+        generators = [sample_generator(self.seed, task.epoch, position=task.first + at) for at in range(count)]
+        drawn = draw_together(found.crops, [steps[part] for part in task.parts.tolist()], generators)
+        images = np.empty((count, 0, 0, 3), np.uint8)
+        return Batch(images, found.labels, task.parts, found.rows, drawn, found.broken)
 
-    def _sample(self, part: Part, row: int, rng: np.random.Generator) -> UInt8[ndarray, "_ _ 3"]:
-        image = part.transform(part.crops[row], rng)
+    def _found(self, task: _Task) -> "_Found":
+        """The crops of a batch, others in place of broken ones that are to be skipped."""
+        crops: list[UInt8[ndarray, "_ _ 3"]] = []
+        rows = task.rows.copy()
+        labels = np.empty(len(rows), np.int64)
+        broken: list[str] = []
+        for at, (number, row) in enumerate(zip(task.parts.tolist(), task.rows.tolist(), strict=True)):
+            part = self.parts[number]
+            try:
+                try:
+                    crops.append(part.crops[row])
+                except DecodeError as error:
+                    if part.on_broken == "stop":
+                        raise
+                    broken.append(str(error))
+                    rows[at], crop = self._replacement(part, task.epoch, task.first + at)
+                    crops.append(crop)
+            except Exception as error:
+                raise self._refused(task, at, row, error) from error
+            labels[at] = part.labels[rows[at]]
+        return _Found(crops, labels, rows, tuple(broken))
+
+    def _refused(self, task: _Task, at: int, row: int, error: Exception) -> SampleError:
+        part = int(task.parts[at])
+        return SampleError(
+            f"{self.parts[part].crops.name(row)} (part {part}, row {row}, epoch {task.epoch}, position "
+            f"{task.first + at}): {type(error).__name__}: {error}{_REMEDY if isinstance(error, DecodeError) else ''}"
+        )
+
+    def _replacement(self, part: Part, epoch: int, position: int) -> tuple[int, UInt8[ndarray, "_ _ 3"]]:
+        """Another picture of the part, the same one whenever this sample is made."""
+        rng = sample_generator(self.seed, epoch, position=position, stream=_REPLACED_STREAM)
+        for row in rng.integers(len(part.crops), size=_TRIES).tolist():
+            try:
+                return row, part.crops[row]
+            except DecodeError:
+                continue
+        raise VlrfaceError(f"{_TRIES} pictures drawn in its place are broken too. Copy the files again")
+
+    def _sample(self, part: Part, crop: UInt8[ndarray, "_ _ 3"], rng: np.random.Generator) -> UInt8[ndarray, "_ _ 3"]:
+        image = part.transform(crop, rng)
         if image.dtype != np.uint8 or image.shape != (self.height, self.width, 3):
             raise ValueError(
                 f"the transform gave {image.dtype} of shape {image.shape}, not uint8 ({self.height}, {self.width}, 3). "

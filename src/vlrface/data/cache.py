@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Final, SupportsIndex
+from typing import Any, BinaryIO, Final, Protocol, SupportsIndex, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Int, UInt8
@@ -26,6 +26,33 @@ from vlrface.types import VlrfaceError
 
 _VERSION: Final = 1  # raise it when decoding gives other pixels for the same file
 _KEEP_FOLDER: Final = "Do not clear the cache folder during a run"
+
+MAX_SIDE: Final = 160
+"""Longer side, in pixels, to which pictures are shrunk before training sees them."""
+
+
+@runtime_checkable
+class Pictures(Protocol):
+    """What training draws from: `Crops`, all decoded, or `vlrface.data.streamed.StreamedCrops`."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, row: SupportsIndex) -> UInt8[ndarray, "_ _ 3"]:
+        """One picture, RGB; not to be written to.
+
+        Raises:
+            VlrfaceError: it could not be decoded.
+        """
+        ...
+
+    @property
+    def failures(self) -> ndarray:
+        """(n,) str, "" for a picture that is not known to be broken, else the reason."""
+        ...
+
+    def name(self, row: SupportsIndex) -> str:
+        """How a message names a picture."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,7 +152,7 @@ def cached_crops(
     manifest: Manifest,
     folder: Path,
     *,
-    max_side: int = 160,
+    max_side: int = MAX_SIDE,
     limits: DecodeLimits = DEFAULT_LIMITS,
     progress: bool = True,
 ) -> Crops:
@@ -263,7 +290,7 @@ def _write_pictures(
             shapes.append((0, 0))
             failures.append((row, str(manifest.sources[row]), picture))
             continue
-        kept = _shrunk(picture, max_side)
+        kept = shrunk_to(picture, max_side)
         sizes.append((picture.shape[0], picture.shape[1]))
         shapes.append((kept.shape[0], kept.shape[1]))
         file.write(np.ascontiguousarray(kept).data)
@@ -281,7 +308,8 @@ def _decoded(manifest: Manifest, row: int, limits: DecodeLimits) -> UInt8[ndarra
         return str(error).removeprefix(f"{manifest.shown(row)}: ")
 
 
-def _shrunk(picture: UInt8[ndarray, "_ _ 3"], max_side: int) -> UInt8[ndarray, "_ _ 3"]:
+def shrunk_to(picture: UInt8[ndarray, "_ _ 3"], max_side: int) -> UInt8[ndarray, "_ _ 3"]:
+    """A picture whose longer side is at most so many pixels, its aspect kept; itself if it is no larger."""
     longer = max(picture.shape[:2])
     if longer <= max_side:
         return picture

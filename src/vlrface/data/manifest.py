@@ -88,14 +88,17 @@ class Manifest:
             )
 
     def _check_sources(self) -> None:
-        in_memory = self.root is None and self.archive is None
-        seen: set[tuple[str, str]] = set()
-        for split, source in zip(self.splits.tolist(), self.sources.tolist(), strict=True):
-            if (split, source) in seen:
-                raise VlrfaceError(f"manifest: {source} occurs more than once in split {split!r}")
-            seen.add((split, source))
-            if in_memory and not (source[:1] == "#" and source[1:].isdecimal()):
-                raise VlrfaceError(f"manifest: source {source!r} is no array row such as '#17', and there is no root")
+        twice = _first_twice(self.sources, self.splits)
+        if twice is not None:
+            raise VlrfaceError(
+                f"manifest: {self.sources[twice]} occurs more than once in split {str(self.splits[twice])!r}"
+            )
+        if self.root is None and self.archive is None:
+            for source in self.sources.tolist():
+                if not (source[:1] == "#" and source[1:].isdecimal()):
+                    raise VlrfaceError(
+                        f"manifest: source {source!r} is no array row such as '#17', and there is no root"
+                    )
 
     def __len__(self) -> int:
         return len(self.sources)
@@ -167,6 +170,31 @@ class Manifest:
         return digest.hexdigest()
 
 
+def _first_twice(sources: ndarray, splits: ndarray) -> int | None:
+    """The first row whose source and split an earlier row has; None if there is none.
+
+    By hashes of 64 bits, made column by column and sorted; only rows with equal hashes are compared.
+    """
+    hashes = np.zeros(len(sources), np.uint64)
+    for column in (sources, splits):
+        width = column.dtype.itemsize // 4
+        letters = np.ascontiguousarray(column).view(np.uint32).reshape(len(column), width)
+        for at in range(width):
+            # FNV-1a over code points, with a shift that mixes high bits into low ones; arithmetic is modulo 2**64.
+            hashes = (hashes ^ letters[:, at]) * np.uint64(0x100000001B3)
+            hashes ^= hashes >> np.uint64(29)
+        hashes ^= np.uint64(0xCBF29CE484222325)
+    ordered = np.sort(hashes)
+    alike = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
+    seen: set[tuple[str, str]] = set()
+    for row in np.flatnonzero(np.isin(hashes, alike)).tolist() if len(alike) else ():
+        entry = (str(splits[row]), str(sources[row]))
+        if entry in seen:
+            return row
+        seen.add(entry)
+    return None
+
+
 def _file_state(path: str) -> str:
     try:
         found = os.stat(path)
@@ -203,17 +231,34 @@ def hold_out(manifest: Manifest, identities: int, seed: int, *, min_images: int 
         VlrfaceError: too few persons have so many images, or nobody would remain.
     """
     numbers, counts = np.unique(manifest.identities[manifest.identities >= 0], return_counts=True)
+    held = np.isin(manifest.identities, drawn_persons(numbers, counts, identities, seed, min_images=min_images))
+    if held.all():
+        raise VlrfaceError(f"holding out {identities} identities would leave no crop to train on; hold out fewer")
+    return manifest.rows(~held), manifest.rows(held)
+
+
+def drawn_persons(
+    numbers: Int[ndarray, " k"], counts: Int[ndarray, " k"], identities: int, seed: int, *, min_images: int = 2
+) -> list[int]:
+    """Who is held out; see `hold_out`.
+
+    Args:
+        numbers: of all persons, each once.
+        counts: images of each.
+        identities: how many persons to hold out.
+        seed: any integer.
+        min_images: only persons with at least so many images.
+
+    Raises:
+        VlrfaceError: too few persons have so many images.
+    """
     candidates = numbers[counts >= min_images].tolist()
     if not 0 < identities <= len(candidates):
         raise VlrfaceError(
             f"cannot hold out {identities} identities: {len(candidates)} of {len(numbers)} have at least "
             f"{min_images} images. Ask for between 1 and {len(candidates)}, or lower min_images"
         )
-    drawn = sorted(candidates, key=lambda number: lot(seed, number))[:identities]
-    held = np.isin(manifest.identities, drawn)
-    if held.all():
-        raise VlrfaceError(f"holding out {identities} identities would leave no crop to train on; hold out fewer")
-    return manifest.rows(~held), manifest.rows(held)
+    return sorted(candidates, key=lambda number: lot(seed, number))[:identities]
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,6 +1,8 @@
 """One file that holds many pictures: opened for each read, and refused once it is not the file it was."""
 
 import os
+import threading
+from collections import OrderedDict
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -45,6 +47,16 @@ class PackedFile:
             raise VlrfaceError(f"{path}: cannot be read ({error.strerror}). Check its permissions") from error
         return cls(path, state.st_size, state.st_mtime_ns)
 
+    def check(self, file: BinaryIO) -> None:
+        """Check that an opened file is the one that was found.
+
+        Raises:
+            VlrfaceError: it changed since.
+        """
+        state = os.fstat(file.fileno())
+        if (state.st_size, state.st_mtime_ns) != (self.size, self.mtime_ns):
+            raise VlrfaceError(f"{self.path}: changed since it was opened. Start again with the whole file")
+
     @contextmanager
     def opened(self) -> Generator[BinaryIO]:
         """Open it to read.
@@ -54,9 +66,47 @@ class PackedFile:
         """
         try:
             with self.path.open("rb") as file:
-                state = os.fstat(file.fileno())
-                if (state.st_size, state.st_mtime_ns) != (self.size, self.mtime_ns):
-                    raise VlrfaceError(f"{self.path}: changed since it was opened. Start again with the whole file")
+                self.check(file)
                 yield file
         except OSError as error:
             raise VlrfaceError(f"{self.path}: cannot be read ({error.strerror}). Check its permissions") from error
+
+
+class OpenFiles:
+    """Packed files that stay open between reads: the last few, of this process alone. Threads may share it."""
+
+    def __init__(self, limit: int = 64) -> None:
+        self._limit = limit
+        self._files: OrderedDict[Path, BinaryIO] = OrderedDict()
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def opened(self, packed: PackedFile) -> Generator[BinaryIO]:
+        """A file to read, nobody else's for as long as that takes.
+
+        Raises:
+            VlrfaceError: it cannot be read, or changed since it was found.
+        """
+        with self._lock:
+            try:
+                file = self._files.pop(packed.path, None)
+                if file is None:
+                    if len(self._files) >= self._limit:
+                        self._files.popitem(last=False)[1].close()
+                    file = packed.path.open("rb")
+                self._files[packed.path] = file
+                packed.check(file)
+                yield file
+            except OSError as error:
+                raise VlrfaceError(
+                    f"{packed.path}: cannot be read ({error.strerror}). Check its permissions and its disk"
+                ) from error
+
+    def close(self) -> None:
+        """Close all; they are opened again when asked for."""
+        with self._lock:
+            while self._files:
+                self._files.popitem()[1].close()
+
+    def __del__(self) -> None:
+        self.close()

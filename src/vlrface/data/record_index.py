@@ -70,6 +70,7 @@ def read_index(path: Path) -> Index:
             line += block.count(b"\n")
             blocks.append(np.fromstring(block.decode("ascii"), np.int64, sep=" "))
     table = np.concatenate([np.empty(0, np.int64), *blocks]).reshape(-1, 2)
+    blocks.clear()  # as large as the table itself
     if len(table) == 0:
         raise VlrfaceError(f"{path}: the index is empty. {_COPY_AGAIN}, or remove it to have the records counted")
     keys = np.ascontiguousarray(table[:, 0])

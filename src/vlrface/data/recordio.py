@@ -66,6 +66,35 @@ def read_records(rec: Path, allow_missing: bool = False, *, progress: bool = Fal
         VlrfaceError: no such file; the index is damaged or of another file; a record is damaged; a label is no whole
             number ≥ 0; or no picture.
     """
+    described = describe_records(rec, allow_missing, progress=progress)
+    index, names = described.index, described.names
+    return Manifest(
+        index.texts() if names is None else names,
+        described.identities,
+        np.full(len(index), "train"),
+        archive=RecordArchive(described.file, index, names),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class DescribedRecords:
+    """Who is on the pictures of a .rec file.
+
+    Attributes:
+        file: the file.
+        index: key and place of each picture.
+        identities: (n,) the person of each.
+        names: (n,) str, how the .lst file calls each; None without one.
+    """
+
+    file: PackedFile
+    index: Index
+    identities: Int[ndarray, " n"]
+    names: ndarray | None
+
+
+def describe_records(rec: Path, allow_missing: bool = False, *, progress: bool = False) -> DescribedRecords:
+    """What `read_records` reads, before it becomes a manifest. Same arguments, same errors."""
     file = PackedFile.found(rec)
     with file.opened() as opened:
         reader = _Reader(opened, file.size, str(rec))
@@ -85,13 +114,7 @@ def read_records(rec: Path, allow_missing: bool = False, *, progress: bool = Fal
     if not pictures.any():
         raise VlrfaceError(f"{rec}: no picture in {len(index)} records. Give a .rec file of pictures")
     index = Index(index.keys[pictures], index.offsets[pictures])
-    names = read_names(rec.with_suffix(".lst"), index)
-    return Manifest(
-        index.texts() if names is None else names,
-        identities[pictures],
-        np.full(len(index), "train"),
-        archive=RecordArchive(file, index, names),
-    )
+    return DescribedRecords(file, index, identities[pictures], read_names(rec.with_suffix(".lst"), index))
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,8 +154,7 @@ class RecordArchive:
         row = self._row(source)
         where = f"{self.path}: {source}"
         with self.file.opened() as opened:
-            record = _Reader(opened, self.file.size, where).record(int(self.index.offsets[row]))
-        return record[_body(record, where) :]
+            return read_picture(opened, self.file.size, int(self.index.offsets[row]), where)
 
     def _row(self, source: str) -> int:
         order: ndarray = self.__dict__["_order"]
@@ -143,6 +165,22 @@ class RecordArchive:
             if at < len(order) and str(names[order[at]]) == source:
                 return int(order[at])
         raise VlrfaceError(f"{self.path}: no picture {source!r} among {len(self.index)}")
+
+
+def read_picture(file: BinaryIO, size: int, offset: int, where: str) -> bytes:
+    """The encoded picture of the record that begins at a place.
+
+    Args:
+        file: opened.
+        size: of the file, in bytes.
+        offset: where the record begins.
+        where: how an error calls it.
+
+    Raises:
+        DecodeError: the record is damaged, or larger than `MAX_PICTURE_BYTES`.
+    """
+    record = _Reader(file, size, where).record(offset)
+    return record[_body(record, where) :]
 
 
 class _Reader:

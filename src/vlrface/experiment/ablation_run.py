@@ -152,7 +152,8 @@ def _data_name(folder: Path) -> str:
 def held_out_name(experiment: Experiment) -> str:
     """What the faces of held-out identities call their data set."""
     config = experiment.data.validation
-    source = getattr(config.source, "folder", "procedural faces")
+    named = (getattr(config.source, each, None) for each in ("folder", "path", "pattern"))
+    source = next((each for each in named if each is not None), "procedural faces")
     return f"{config.identities} held-out identities of {source}, seed {config.seed}"
 
 
@@ -162,7 +163,8 @@ def encode_held_out(model: Model, experiment: Experiment, places: Places) -> Fac
     source = load_source(config.source, places)
     source = source.rows(source.usable(held_people(source, config)))
     meta = {**model.meta, "data": held_out_name(experiment), "crops": "as given, unaligned"}
-    return encode_crops(model.encoder, source.crops, source.manifest, flip=True, batch_size=_BATCH, meta=meta)
+    manifest, crops = source.decoded(places)
+    return encode_crops(model.encoder, crops, manifest, flip=True, batch_size=_BATCH, meta=meta)
 
 
 @contextmanager

@@ -12,12 +12,15 @@ from torch import Tensor
 
 from vlrface.calibrate import calibrate
 from vlrface.data.batches import Batches, BatchSource, Part
+from vlrface.data.cache import Crops
+from vlrface.data.manifest import Manifest
 from vlrface.data.views import ViewBatches
 from vlrface.encode import encode_crops
 from vlrface.experiment.check import check, predicts
 from vlrface.experiment.config import Experiment, FoundConfig, Source
 from vlrface.experiment.heads import build_head
 from vlrface.experiment.network import build_recognizer
+from vlrface.experiment.parts import shuffle_of, training_part
 from vlrface.experiment.sources import (
     Loaded,
     Places,
@@ -69,17 +72,17 @@ def build(experiment: Experiment, places: Places) -> Built:
         source = loaded[part.source]
         source = source.rows(source.usable(people.trained))
         pictures.append(source.manifest.fingerprint())
-        labels = np.searchsorted(people.trained, source.people)
-        parts.append(Part(source.crops, labels.astype(np.int64), part.transform, copies=part.copies))
+        parts.append(training_part(part, source, people.trained, places))
         taught = part.teacher is not None and experiment.teacher is not None
-        teachers.append(teacher_embeddings(experiment, part, source.manifest, places) if taught else None)
+        teachers.append(teacher_embeddings(experiment, part, source, places) if taught else None)
     options = experiment.training
     # Here already: frozen steps may have much to do before training begins.
     recognizer = build_recognizer(experiment.model, places.data, experiment.seed).to(chosen_device(options.device))
     batches: BatchSource
     if config.views is None:
-        drawn = options.augment_on == "device"
-        batches = Batches(parts, options.batch_size, side, side, experiment.seed, options.workers, drawn=drawn)
+        drawn, shuffle = options.augment_on == "device", shuffle_of(config.shuffle, parts)
+        seed, workers = experiment.seed, options.workers
+        batches = Batches(parts, options.batch_size, side, side, seed, workers, drawn=drawn, shuffle=shuffle)
     else:
         views = [
             kept_views(part, recognizer, config.views, name, places, workers=options.workers)
@@ -87,13 +90,15 @@ def build(experiment: Experiment, places: Places) -> Built:
         ]
         batches = ViewBatches(views, options.batch_size, experiment.seed)
     unrecognizable = unrecognizable_inputs(config.unrecognizable, loaded, people.trained, recognizer)
+    validated = loaded[config.validation.source]
+    validated = validated.rows(validated.usable(people.held))
     ingredients = Ingredients(
         recognizer=recognizer,
         objective=_objective(experiment, places, recognizer.embedding_dim, len(people.trained), parts, teachers),
         batches=batches,
         teachers=tuple(teachers),
         unrecognizable=_measured_inputs(recognizer, unrecognizable),
-        validate=validator(loaded[config.validation.source], people.held, unrecognizable, predicts(experiment)),
+        validate=validator(*validated.decoded(places), unrecognizable, predicts(experiment)),
     )
     return Built(ingredients, _data_fingerprint(loaded.values(), people))
 
@@ -128,9 +133,7 @@ def held_and_trained(experiment: Experiment, loaded: Mapping[Source | FoundConfi
     config = experiment.data
     source = loaded[config.validation.source]
     held = held_people(source, config.validation)
-    everybody = [loaded[part.source] for part in config.parts]
-    usable = np.concatenate([each.people[each.crops.failures == ""] for each in everybody])
-    trained = np.setdiff1d(usable, held)
+    trained = np.setdiff1d(np.concatenate([loaded[part.source].everybody() for part in config.parts]), held)
     if len(trained) < 2:
         raise VlrfaceError(f"{len(trained)} people are left to train on: lower data.validation.identities")
     return People(held, trained)
@@ -172,21 +175,22 @@ def _sources(experiment: Experiment) -> list[Source | FoundConfig]:
 
 
 def validator(
-    source: Loaded, held: ndarray, unrecognizable: UInt8[Tensor, "m h w 3"] | None, predicts: bool
+    manifest: Manifest, crops: Crops, unrecognizable: UInt8[Tensor, "m h w 3"] | None, predicts: bool
 ) -> Callable[[Recognizer, UnrecognizableStatistics | None], Validation]:
     """Leave-one-out retrieval among the held-out crops, and the calibration that follows from it.
 
     Args:
-        source: the crops.
-        held: people who are held out.
+        manifest: of the people who are held out.
+        crops: their crops, of which broken ones are left out.
         unrecognizable: inputs of unrecognizable faces, for the calibration.
         predicts: whether the recognizability index is trained; otherwise nothing is calibrated.
     """
-    source = source.rows(source.usable(held))
+    good = np.flatnonzero(crops.failures == "")
+    manifest, crops = manifest.rows(good), crops.rows(good)
 
     def validate(recognizer: Recognizer, statistics: UnrecognizableStatistics | None) -> Validation:
         del statistics  # of single crops in training precision; faces in use are flip-fused, so they are measured so
-        faces = encode_crops(recognizer, source.crops, source.manifest, flip=True)
+        faces = encode_crops(recognizer, crops, manifest, flip=True)
         ranks = leave_one_out_ranks(faces.embeddings, faces.identities)
         found = ranks.rows(ranks.mates > 0)
         precision = mean_average_precision(found)

@@ -59,6 +59,9 @@ def check(experiment: Experiment) -> None:
             objective.teacher_map
             and (experiment.head.from_teacher or positive_is_teacher or objective.projected == "teacher")
         ),
+        "data.shuffle.kind=block does not go with data.views: kept views are not read in order": (
+            data.views is not None and data.shuffle.kind == "block"
+        ),
         "data.views needs model.frozen_steps above 0: only what frozen steps make can be kept": (
             data.views is not None and model.frozen_steps == 0
         ),

@@ -8,6 +8,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
+from vlrface.data.order import Shuffle as Shuffle
 from vlrface.experiment.heads import AdaFaceConfig as AdaFaceConfig
 from vlrface.experiment.heads import ArcFaceConfig as ArcFaceConfig
 from vlrface.experiment.heads import CosFaceConfig as CosFaceConfig
@@ -18,6 +19,12 @@ from vlrface.experiment.heads import MagFaceConfig as MagFaceConfig
 from vlrface.experiment.heads import MVSoftmaxConfig as MVSoftmaxConfig
 from vlrface.experiment.heads import NormFaceConfig as NormFaceConfig
 from vlrface.experiment.overriding import override as override
+from vlrface.experiment.source_config import FolderSource as FolderSource
+from vlrface.experiment.source_config import ProceduralSource as ProceduralSource
+from vlrface.experiment.source_config import RecordSource as RecordSource
+from vlrface.experiment.source_config import SCfaceSource as SCfaceSource
+from vlrface.experiment.source_config import ShardsSource as ShardsSource
+from vlrface.experiment.source_config import Source as Source
 from vlrface.images.augment import Chain
 from vlrface.images.degrade import UNRECOGNIZABLE, DegradationRange
 from vlrface.images.framing import Framing
@@ -165,35 +172,6 @@ class ObjectiveConfig:
 
 
 @dataclass(frozen=True)
-class FolderSource:
-    """Identity folders `<id>/*.jpg`, relative to the data folder. Equal folder names in two sources are one person."""
-
-    folder: str
-
-
-@dataclass(frozen=True)
-class ProceduralSource:
-    """Built-in faces; with `degradation` the small crops that a far camera gives of them.
-
-    Attributes:
-        identities: how many people.
-        per_identity: pictures of each.
-        first_identity: number of the first; sources with disjoint numbers share nobody.
-        degradation: None for clean pictures.
-        seed: of faces and degradation.
-    """
-
-    identities: int
-    per_identity: int
-    first_identity: int = 0
-    degradation: DegradationRange | None = None
-    seed: int = 0
-
-
-Source = FolderSource | ProceduralSource
-
-
-@dataclass(frozen=True)
 class PartConfig:
     """Training crops of one source.
 
@@ -202,13 +180,14 @@ class PartConfig:
         transform: random changes, seeded per sample.
         copies: how often each crop is drawn per epoch; 0.5 draws a random half.
         teacher: aligned high-resolution pictures of the same names, whose embedding by the teacher the network is to
-            reproduce; None for no distillation from this part.
+            reproduce; None for no distillation from this part. A picture's name is its path in the folder, its key in
+            the .rec file (or its path in the .lst file beside it), or its key in a shard.
     """
 
     source: Source
     transform: Chain = field(default_factory=lambda: Chain(()))
     copies: float = 1.0
-    teacher: FolderSource | None = None
+    teacher: FolderSource | RecordSource | ShardsSource | None = None
 
 
 @dataclass(frozen=True)
@@ -279,12 +258,15 @@ class DataConfig:
         unrecognizable: unrecognizable faces, of all these together; empty for none.
         views: kept views in place of new augmentation in each epoch; needs `model.frozen_steps`, and makes training
             many times as fast.
+        shuffle: of each epoch; see there. "full" without a record or shards source makes the order of an epoch as a
+            whole; with one, or by "block", it is computed as needed, and so is another one.
     """
 
     parts: tuple[PartConfig, ...]
     validation: ValidationConfig
     unrecognizable: tuple[UnrecognizableConfig | FoundConfig, ...] = ()
     views: ViewsConfig | None = None
+    shuffle: Shuffle = field(default_factory=Shuffle)
 
     def __post_init__(self) -> None:
         if not isinstance(self.unrecognizable, tuple):  # pyright: ignore[reportUnnecessaryIsInstance] (recipes)

@@ -235,6 +235,7 @@ class _Loop:
         self._waited = 0.0
         self._logged = self.state.step
         self._loss = float("nan")
+        self._broken = 0
 
     @contextmanager
     def in_time(self) -> Generator[None]:
@@ -281,6 +282,7 @@ class _Loop:
             waited: seconds that the steps of this epoch have waited for batches so far.
         """
         state, options = self.state, self.options
+        self._tell_broken(fed.batch, journal)
         measured = self.ingredients.unrecognizable is not None and not self.ingredients.objective.fixed
         if measured and state.step % options.refresh_every == 0:
             with self._uncounted():
@@ -304,6 +306,11 @@ class _Loop:
             self._log(journal, result, float(norm), rate, waited)
         if state.step % options.save_every == 0:
             self._save_last()
+
+    def _tell_broken(self, batch: Batch, journal: Journal) -> None:
+        if batch.broken:
+            self._broken += len(batch.broken)
+            journal.say(f"skipped {len(batch.broken)} broken pictures, {self._broken} so far: {batch.broken[0]}")
 
     def new_epoch(self) -> None:
         """What is waited for is counted anew."""
@@ -444,6 +451,8 @@ class _Loop:
         self._since, self._logged, self._waited = now, self.state.step, waited
         scalars = {f"loss/{name}": float(value) for name, value in result.parts.items()}
         scalars |= {f"weighted/{name}": float(value) for name, value in result.weighted.items()}
+        if self._broken:
+            scalars["broken_pictures"] = float(self._broken)
         scalars |= {"gradient_norm": norm, "rate/trunk": rate * self.options.trunk_rate, "images_per_second": speed}
         journal.write(self.state.step, {**scalars, "waiting": waiting})
         journal.waiting = waiting
