@@ -31,6 +31,42 @@ class VlrfaceError(ValueError):
     """Input that cannot be used. The message names the file or value and what to do; shown without a traceback."""
 
 
+@dataclass(frozen=True)
+class Share:
+    """Which of several equal sharers one is, and so which part of anything ordered is one's own.
+
+    Attributes:
+        rank: from 0.
+        size: how many sharers there are, at least 1.
+
+    Raises:
+        VlrfaceError: the rank is not one of `size`.
+    """
+
+    rank: int = 0
+    size: int = 1
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.rank < self.size:
+            raise VlrfaceError(f"share {self.rank} of {self.size}: shares count from 0 and are below their number")
+
+    def bounds(self, count: int, rank: int | None = None) -> tuple[int, int]:
+        """First and behind-last of `count` things that are one's own, or another rank's.
+
+        Shares follow one another without gap, and differ by one thing at most.
+        """
+        rank = self.rank if rank is None else rank
+        return rank * count // self.size, (rank + 1) * count // self.size
+
+    def of(self, count: int) -> slice:
+        """The same as a slice."""
+        return slice(*self.bounds(count))
+
+
+WHOLE: Final = Share()
+"""The share of one who is alone."""
+
+
 @dataclass(frozen=True, eq=False)
 class Pairing:
     """Listed pairs of faces, by row number: what verification on a pair list compares.

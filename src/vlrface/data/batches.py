@@ -40,7 +40,7 @@ from vlrface.data.parts import samples_drawn as samples_drawn
 from vlrface.data.streamed import StreamedCrops
 from vlrface.images.decode import DecodeError
 from vlrface.images.drawing import Steps, draw_together
-from vlrface.types import VlrfaceError
+from vlrface.types import WHOLE, Share, VlrfaceError
 
 _GROUP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 _PATIENCE_SECONDS: Final = 5.0  # for workers to finish a last batch that nobody will take
@@ -72,6 +72,7 @@ class Batches:
         width: int,
         seed: int,
         workers: int = 0,
+        share: Share = WHOLE,
         *,
         drawn: bool = False,
         shuffle: Shuffle | None = None,
@@ -85,6 +86,7 @@ class Batches:
             width: of the images, in pixels.
             seed: 0 ≤ seed < 2**64.
             workers: processes that prepare batches ahead; 0 prepares each in the caller when it is asked for.
+            share: which part of each batch to make; the samples are those that the whole batch has there.
             drawn: draw what the transforms would do, and leave doing it to the device.
             shuffle: None makes the whole order of an epoch at its beginning (`epoch_order`); else it is computed as it
                 is needed (`vlrface.data.order.EpochOrder`), in memory that does not grow with the number of crops.
@@ -108,6 +110,7 @@ class Batches:
         self._batch_size = batch_size
         self._seed = seed
         self._workers = workers
+        self._share = share
         steps = tuple(Steps.of(part.transform) for part in parts) if drawn else None
         self._recipe = _Recipe(self._parts, height, width, seed, steps)
         self._shuffle = shuffle
@@ -131,7 +134,8 @@ class Batches:
 
     def _tasks(self, epoch: int, start: int) -> "Iterator[_Task]":
         for first, parts, rows in self._whole_batches(epoch, start):
-            yield _Task(epoch, first, parts, rows)
+            mine = self._share.of(len(rows))
+            yield _Task(epoch, first + mine.start, parts[mine], rows[mine])
 
     def _whole_batches(self, epoch: int, start: int) -> Iterator[tuple[int, Int[ndarray, " b"], Int[ndarray, " b"]]]:
         """Of each whole batch, its first position in the epoch, and part and row of its samples."""

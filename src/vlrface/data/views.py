@@ -13,7 +13,7 @@ from jaxtyping import Float16, Int
 from numpy import ndarray
 
 from vlrface.data.batches import Batch, epoch_order, sample_generator, samples_drawn, steps_of
-from vlrface.types import VlrfaceError
+from vlrface.types import WHOLE, Share, VlrfaceError
 
 _VIEW_STREAM: Final = 2  # tells the choice of views from the order of an epoch and from its samples
 
@@ -58,13 +58,14 @@ class ViewBatches:
         steps_per_epoch: batches per epoch, the same in each epoch.
     """
 
-    def __init__(self, parts: Sequence[PartViews], batch_size: int, seed: int) -> None:
+    def __init__(self, parts: Sequence[PartViews], batch_size: int, seed: int, share: Share = WHOLE) -> None:
         """Check and keep what batches are made of.
 
         Args:
             parts: what to draw from; their maps have one shape.
             batch_size: samples per batch.
             seed: 0 ≤ seed < 2**64.
+            share: which part of each batch to make; the samples are those that the whole batch has there.
 
         Raises:
             VlrfaceError: no part, maps of different shapes, a value out of range, or an epoch would have no batch.
@@ -77,6 +78,7 @@ class ViewBatches:
         self._parts = tuple(parts)
         self._batch_size = batch_size
         self._seed = seed
+        self._share = share
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """The batches of an epoch, from step `start` on.
@@ -90,7 +92,8 @@ class ViewBatches:
         counts = np.array([len(part.maps) for part in self._parts])[parts]
         views = sample_generator(self._seed, epoch, stream=_VIEW_STREAM).integers(0, counts)
         steps = range(start * self._batch_size, self.steps_per_epoch * self._batch_size, self._batch_size)
-        chosen = (slice(first, first + self._batch_size) for first in steps)
+        mine = self._share.of(self._batch_size)
+        chosen = (slice(first + mine.start, first + mine.stop) for first in steps)
         return (self._batch(parts[at], rows[at], views[at]) for at in chosen)
 
     def _batch(self, parts: Int[ndarray, " b"], rows: Int[ndarray, " b"], views: Int[ndarray, " b"]) -> Batch:

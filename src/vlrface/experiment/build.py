@@ -36,6 +36,7 @@ from vlrface.losses.recognizability import UnrecognizableStatistics
 from vlrface.metrics.correlation import spearman
 from vlrface.metrics.identification import leave_one_out_ranks, mean_average_precision, rank_k
 from vlrface.models.recognizer import Recognizer
+from vlrface.ranks import current
 from vlrface.train import Ingredients, Validation
 from vlrface.train.device import chosen_device
 from vlrface.types import VlrfaceError
@@ -82,13 +83,13 @@ def build(experiment: Experiment, places: Places) -> Built:
     if config.views is None:
         drawn, shuffle = options.augment_on == "device", shuffle_of(config.shuffle, parts)
         seed, workers = experiment.seed, options.workers
-        batches = Batches(parts, options.batch_size, side, side, seed, workers, drawn=drawn, shuffle=shuffle)
+        batches = Batches(parts, options.batch_size, side, side, seed, workers, current(), drawn=drawn, shuffle=shuffle)
     else:
         views = [
             kept_views(part, recognizer, config.views, name, places, workers=options.workers)
             for part, name in zip(parts, pictures, strict=True)
         ]
-        batches = ViewBatches(views, options.batch_size, experiment.seed)
+        batches = ViewBatches(views, options.batch_size, experiment.seed, current())
     unrecognizable = unrecognizable_inputs(config.unrecognizable, loaded, people.trained, recognizer)
     validated = loaded[config.validation.source]
     validated = validated.rows(validated.usable(people.held))

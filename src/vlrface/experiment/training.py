@@ -13,9 +13,12 @@ from vlrface.experiment.environment import environment
 from vlrface.experiment.run_page import write_run_page
 from vlrface.experiment.sources import Places
 from vlrface.files import written_atomically
+from vlrface.ranks import current
 from vlrface.run_folder import CONFIG_NAME, ENVIRONMENT_NAME, holds_checkpoint
 from vlrface.train import Outcome, TrainingDivergedError, TrainingInterruptedError, train
+from vlrface.train.distributed import first_here_then_others, joined
 from vlrface.train.hooks import Hook, load_hook
+from vlrface.train.ranks import first_rank
 from vlrface.train.stopping import terminable
 
 
@@ -30,22 +33,24 @@ def run_training(
     hook: str | None = None,
     progress: bool = True,
 ) -> Outcome:
-    """What `vlrface train` does; see there."""
+    """What `vlrface train` does; see there. One of several processes if torchrun started it."""
     told = None if hook is None else load_hook(hook)
     experiment = override(load_recipe(recipe), assignments)
     if seed is not None:
         experiment = replace(experiment, seed=seed)
     folder = out or Path("runs") / experiment.name
     try:
-        with terminable():
-            outcome = train_experiment(experiment, folder, Places(data, cache, progress), hook=told)
+        with terminable(), joined():
+            outcome = train_experiment(experiment, folder, Places(data, cache, progress and first_rank()), hook=told)
     except TrainingDivergedError:
-        write_run_page(folder)
+        _write_page(folder)
         raise
     except TrainingInterruptedError as error:
         if error.exit_code == 128 + signal.SIGINT:  # after SIGTERM nobody waits for a drawing
-            write_run_page(folder)
+            _write_page(folder)
         raise
+    if not first_rank():
+        return outcome
     page = write_run_page(folder)
     found = ", ".join(f"{name} {value:.3f}" for name, value in outcome.figures.items())
     print(f"{outcome.steps} steps in {outcome.seconds / 60:.1f} minutes; best on held-out training identities: {found}")
@@ -57,8 +62,11 @@ def run_training(
 def train_experiment(experiment: Experiment, folder: Path, places: Places, *, hook: Hook | None = None) -> Outcome:
     """Train into a folder, with the resolved configuration and the environment beside the checkpoints."""
     config = to_json(experiment)
-    built = build(experiment, places)
-    if not holds_checkpoint(folder):  # else `train` compares with what is there before anything changes
+    # What is decoded or computed once is then found by the other processes of a machine.
+    with first_here_then_others("the preparation of the data"):
+        built = build(experiment, places)
+    # Where there is a checkpoint, `train` compares with what is there before anything changes.
+    if current().rank == 0 and not holds_checkpoint(folder):
         _write_json(folder / ENVIRONMENT_NAME, environment())
         _write_json(folder / CONFIG_NAME, config)
     return train(
@@ -71,6 +79,11 @@ def train_experiment(experiment: Experiment, folder: Path, places: Places, *, ho
         progress=places.progress,
         hook=hook,
     )
+
+
+def _write_page(folder: Path) -> None:
+    if first_rank():
+        write_run_page(folder)
 
 
 def _write_json(path: Path, values: Any) -> None:

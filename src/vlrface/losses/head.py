@@ -7,7 +7,8 @@ statistics keeps them as buffers, and takes each training batch in by `observe`;
 
 import math
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar, NamedTuple, get_args
+from collections.abc import Mapping
+from typing import Any, ClassVar, NamedTuple, Protocol, get_args
 
 import torch
 import torch.nn.functional as F  # noqa: N812 (its usual name)
@@ -26,17 +27,40 @@ class HeadOutput(NamedTuple):
         cosine: (b, k) cosines to the prototypes, without margin or scale, in [-1, 1].
         logits: (b, k) what the cross entropy was taken of.
         regularizer: the head's own further term, weighted, with gradient; None for a head without one.
+        column: (b,) where in `cosine` and `logits` the true class stands; None for the label itself. A head whose
+            classes are spread (`vlrface.losses.spread`) has two columns only: the true class, and all others.
     """
 
     loss: Float[Tensor, ""]
     cosine: Float[Tensor, "b k"]
     logits: Float[Tensor, "b k"]
     regularizer: Float[Tensor, ""] | None = None
+    column: Int[Tensor, " b"] | None = None
 
     @property
     def total(self) -> Float[Tensor, ""]:
         """What this head alone would minimise: the loss and its regularizer."""
         return self.loss if self.regularizer is None else self.loss + self.regularizer
+
+
+class Spread(Protocol):
+    """How the classes of a head are spread, over processes or by sampling; see `vlrface.losses.spread`."""
+
+    classes: int
+    """All of them, of which the head may hold a part."""
+
+    def __call__(
+        self,
+        head: "Head",
+        embedding: Tensor,
+        label: Tensor,
+        *,
+        observed: bool,
+        weight: Tensor | None,
+        nearest: bool,
+    ) -> HeadOutput:
+        """What `Head.forward` gives."""
+        ...
 
 
 class Head(nn.Module, ABC):
@@ -45,6 +69,7 @@ class Head(nn.Module, ABC):
     Attributes:
         prototypes: (k, d) parameter, one row per class. Only directions count in values; the norm sets how far a step
             of the optimizer turns them. Drawn from N(0, 0.01²) at first, as arcface_torch does.
+        spread: how the classes are spread; None where this process has them all, and uses them all.
 
     Args:
         dim: d, length of an embedding.
@@ -62,6 +87,7 @@ class Head(nn.Module, ABC):
 
     def __init__(self, dim: int, classes: int, *, seed: int = 0) -> None:
         super().__init__()
+        self.spread: Spread | None = None
         if dim < 1 or classes < 2:
             raise VlrfaceError(f"a head needs dim ≥ 1 and at least 2 classes, got dim {dim} and {classes} classes")
         generator = torch.Generator().manual_seed(seed)
@@ -75,7 +101,30 @@ class Head(nn.Module, ABC):
     @property
     def classes(self) -> int:
         """Number of identities."""
-        return self.prototypes.shape[0]
+        return self.prototypes.shape[0] if self.spread is None else self.spread.classes
+
+    def class_parameters(self) -> dict[str, nn.Parameter]:
+        """By name, the parameters that have a row for each class."""
+        return {"prototypes": self.prototypes}
+
+    def class_values(self, parameters: Mapping[str, Float[Tensor, "k *n"]]) -> Float[Tensor, "k t"]:
+        """What the logits of a class depend on beside its cosine: t values of each, 0 for most heads.
+
+        Args:
+            parameters: as `class_parameters`, or some rows of them.
+        """
+        return parameters["prototypes"].new_empty(len(parameters["prototypes"]), 0)
+
+    def logits_of(
+        self,
+        cosine: Float[Tensor, "b k"],
+        norm: Float[Tensor, " b"],
+        label: Int[Tensor, " b"],
+        values: Float[Tensor, "b k t"],
+    ) -> Float[Tensor, "b k"]:
+        """`logits` of any columns, with the `class_values` of each."""
+        del values
+        return self.logits(cosine, norm, label)
 
     def initialise(self, prototypes: Float[Tensor, "k d"]) -> None:
         """Start from known directions, for example the mean embedding of each class; stored at unit norm.
@@ -115,6 +164,7 @@ class Head(nn.Module, ABC):
         *,
         observed: bool = True,
         weight: Float[Tensor, " b"] | None = None,
+        nearest: bool = True,
     ) -> HeadOutput:
         """Mean cross entropy of the embeddings' classes.
 
@@ -128,6 +178,8 @@ class Head(nn.Module, ABC):
                 second kind of embedding of the same faces: statistics of both would describe neither.
             weight: (b,) ≥ 0, of mean 1: how much each face counts in the cross entropy, not in the head's own
                 regularizer. All alike without it.
+            nearest: whether `cosine` must hold the nearest other class. False spares a head that samples its classes to
+                look at them all; the others do that anyway.
 
         Raises:
             VlrfaceError: a label outside [0, k). Looked for on the CPU only; an accelerator stops by its own assertion,
@@ -136,19 +188,27 @@ class Head(nn.Module, ABC):
         if label.device.type == "cpu":
             _check_labels(label, self.classes)
         with torch.autocast(embedding.device.type, enabled=False):
+            if self.spread is not None:
+                return self.spread(self, embedding, label, observed=observed, weight=weight, nearest=nearest)
             cosine, norm = cosine_to_prototypes(embedding, self.prototypes)
             if observed and self.training:
                 self.observe(cosine.detach(), norm.detach(), label)
             logits = self.logits(cosine, norm, label)
-            if weight is None:
-                loss = F.cross_entropy(logits, label.long())
-            else:
-                loss = (weight * F.cross_entropy(logits, label.long(), reduction="none")).mean()
+            loss = mean_cross_entropy(logits, label, weight)
             return HeadOutput(loss, cosine, logits, self.regularizer(norm))
 
     def extra_repr(self) -> str:
         """Sizes and settings, for `print`."""
         return ", ".join(f"{name}={getattr(self, name)}" for name in ("dim", "classes", *self.settings))
+
+
+def mean_cross_entropy(
+    logits: Float[Tensor, "b k"], label: Int[Tensor, " b"], weight: Float[Tensor, " b"] | None
+) -> Float[Tensor, ""]:
+    """The cross entropy's mean over a batch, in which faces may count differently."""
+    if weight is None:
+        return F.cross_entropy(logits, label.long())
+    return (weight * F.cross_entropy(logits, label.long(), reduction="none")).mean()
 
 
 def check_scale(head: str, scale: float) -> None:

@@ -1,6 +1,7 @@
 """Heads of a fixed margin, or of none."""
 
 import math
+from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
@@ -35,6 +36,24 @@ class CrossEntropy(Head):
     ) -> Float[Tensor, "b k"]:
         """w_k·v + b_k for all classes."""
         return linear(cosine, norm, label, prototype_norm=self.prototypes.norm(dim=1), bias=self.bias)
+
+    def class_parameters(self) -> dict[str, nn.Parameter]:
+        """The prototypes, and a bias for each."""
+        return {"prototypes": self.prototypes, "bias": self.bias}
+
+    def class_values(self, parameters: Mapping[str, Float[Tensor, "k *n"]]) -> Float[Tensor, "k t"]:
+        """‖w_k‖ and b_k."""
+        return torch.stack([parameters["prototypes"].norm(dim=1), parameters["bias"]], dim=1)
+
+    def logits_of(
+        self,
+        cosine: Float[Tensor, "b k"],
+        norm: Float[Tensor, " b"],
+        label: Int[Tensor, " b"],
+        values: Float[Tensor, "b k t"],
+    ) -> Float[Tensor, "b k"]:
+        """w_k·v + b_k for any columns."""
+        return linear(cosine, norm, label, prototype_norm=values[..., 0], bias=values[..., 1])
 
 
 class NormFace(Head):

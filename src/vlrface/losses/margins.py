@@ -45,8 +45,8 @@ def linear(
     norm: Float[Tensor, " b"],
     label: Int[Tensor, " b"],
     *,
-    prototype_norm: Float[Tensor, " k"],
-    bias: Float[Tensor, " k"],
+    prototype_norm: Float[Tensor, " k"] | Float[Tensor, "b k"],
+    bias: Float[Tensor, " k"] | Float[Tensor, "b k"],
 ) -> Float[Tensor, "b k"]:
     """A linear layer, w_k·v + b_k, written by its cosines: ‖v‖·‖w_k‖·cos θ_k + b_k. No margin, nothing normalised.
 
@@ -54,8 +54,8 @@ def linear(
         cosine: (b, k), in [-1, 1].
         norm: (b,) ‖v‖ ≥ 0.
         label: (b,), not used.
-        prototype_norm: (k,) ‖w_k‖ ≥ 0.
-        bias: (k,) b_k.
+        prototype_norm: (k,) ‖w_k‖ ≥ 0; (b, k) where a column stands for another class in each row.
+        bias: (k,) b_k, or (b, k) likewise.
 
     Returns:
         (b, k) logits, float32 or finer.

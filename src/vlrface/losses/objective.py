@@ -110,7 +110,7 @@ class ObjectiveOutput(NamedTuple):
         weighted: every computed part times its weight, detached; its values add up to `total`.
         target: (b,) recognizability index ξ that the regression was given, detached; None without that part.
         cosine: (b, k) plain cosines to the prototypes, detached, for the training accuracy; None where neither
-            recognition nor regression was computed.
+            recognition nor regression was computed. Of a head whose classes are spread, as in its `HeadOutput`.
     """
 
     total: Float[Tensor, ""]
@@ -307,14 +307,16 @@ class MethodObjective(nn.Module):
         target = cosine = None
         counted = self._counted(recognizability, epoch)
         if active & {"recognition", "regression"}:
-            output = self.head(embedding, label, weight=counted[self.emphasis])
+            nearest = "regression" in active
+            output = self.head(embedding, label, weight=counted[self.emphasis], nearest=nearest)
             cosine = output.cosine.detach()
             if "recognition" in active:
                 parts["recognition"] = output.loss
                 if output.regularizer is not None:
                     parts[HEAD_REGULARIZER] = output.regularizer
             if "regression" in active:
-                target = self._index(embedding, cosine, label, teacher, teacher_mask)
+                column = label if output.column is None else output.column
+                target = self._index(embedding, cosine, column, teacher, teacher_mask)
                 parts["regression"] = smooth_l1(recognizability, target, self.smooth_l1_beta)
         if "diversion" in active:
             statistics = self._measured("diversion")
@@ -330,7 +332,7 @@ class MethodObjective(nn.Module):
             taught, weight = _given("distillation", own, teacher), counted[self.distillation_emphasis]
             parts["distillation"] = cosine_distillation(own, taught, teacher_mask, weight)
         if "attended_recognition" in active:
-            output = self.head(attended, label, observed=False, weight=counted[self.emphasis])
+            output = self.head(attended, label, observed=False, weight=counted[self.emphasis], nearest=False)
             parts["attended_recognition"] = output.total
         weights = self.weights.by_part() | {HEAD_REGULARIZER: self.weights.recognition}
         total, plain, weighted = weighted_sum(parts, weights)
@@ -358,14 +360,14 @@ class MethodObjective(nn.Module):
         return {"equal": None, "recognizability": weight}
 
     def _index(
-        self, embedding: Tensor, cosine: Tensor, label: Tensor, teacher: Tensor | None, mask: Tensor | None
+        self, embedding: Tensor, cosine: Tensor, column: Tensor, teacher: Tensor | None, mask: Tensor | None
     ) -> Tensor:
         center = None
         if self.target != "certainty_ratio":  # the only form that knows nothing of unrecognizable identities
             self._measured("regression")
             center = self.ui_center
         with torch.no_grad():
-            distances = proximities(embedding, cosine, label, center)
+            distances = proximities(embedding, cosine, column, center)
             if self.positive == "teacher":
                 taught = _given("regression", embedding, teacher)
                 distances = with_teacher_as_positive(distances, embedding, taught, mask)

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 import torch
 
+from vlrface.train.distributed import expected, local_rank
 from vlrface.types import VlrfaceError
 
 
@@ -13,7 +14,8 @@ def chosen_device(name: str) -> torch.device:
     """The device of that name.
 
     Args:
-        name: "auto" (CUDA if there is one, else the CPU), "cpu", "cuda" (the current one) or "cuda:N".
+        name: "auto" (CUDA if there is one, else the CPU), "cpu", "cuda" (the current one; under torchrun the one of
+            the process's number on its machine) or "cuda:N".
 
     Raises:
         VlrfaceError: there is no such device here.
@@ -27,7 +29,9 @@ def chosen_device(name: str) -> torch.device:
             "or install torch with CUDA beside a working driver (`nvidia-smi` must list the device)"
         )
     count = torch.cuda.device_count()
-    index = int(name.removeprefix("cuda:")) if name.startswith("cuda:") else torch.cuda.current_device()
+    # Of several processes on a machine each has a device of its own.
+    own = local_rank() if expected().size > 1 else torch.cuda.current_device()
+    index = int(name.removeprefix("cuda:")) if name.startswith("cuda:") else own
     if index >= count:
         raise VlrfaceError(
             f"training.device is {name!r}, but there are {count} CUDA devices: cuda:0 to cuda:{count - 1}"

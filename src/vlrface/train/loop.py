@@ -6,7 +6,9 @@ What is guaranteed:
   `last.safetensors` holds weights, prototypes, statistics, optimiser and averages of one step;
 - it also saves itself within half a minute of the first signal, whatever it is doing: see `vlrface.train.stopping`;
 - a loss or gradient that is not finite stops the run before it touches the weights, and weights that are not finite
-  are never saved: what `last.safetensors` and `best.safetensors` hold is good.
+  are never saved: what `last.safetensors` and `best.safetensors` hold is good;
+- several processes that torchrun starts learn together what one would learn, up to the rounding of sums; rank 0 alone
+  writes, and what it writes does not depend on how many they are.
 """
 
 import time
@@ -30,6 +32,7 @@ from vlrface.run_folder import LAST_NAME as LAST_NAME
 from vlrface.train.compiling import training_forward
 from vlrface.train.device import chosen_device, computing_on, exact_products
 from vlrface.train.diary import alone
+from vlrface.train.distributed import Silence, agreed, all_the_same, first_then_others, naming_lost_ranks
 from vlrface.train.errors import TrainingDivergedError as TrainingDivergedError
 from vlrface.train.errors import TrainingInterruptedError as TrainingInterruptedError
 from vlrface.train.feeding import Fed, Feeder
@@ -134,25 +137,19 @@ def train(
     """
     device = chosen_device(options.device)
     ingredients = _placed(ingredients, device, checkpointing=options.checkpointing)
-    with _threads(options.threads), computing_on(device), alone(folder):
-        state = RunState(ingredients.recognizer, ingredients.objective, options, config, data_fingerprint)
-        last = folder / LAST_NAME
+    last = folder / LAST_NAME
+    with _threads(options.threads), computing_on(device), alone(folder), naming_lost_ranks(last):
+        state = RunState(ingredients.recognizer, ingredients.objective, options, config, data_fingerprint, seed)
         from_file = restored(state, folder)
+        if not all_the_same(state.step):
+            raise VlrfaceError(f"{last}: not every process of the run sees this file. All machines need the same --out")
         per_epoch = ingredients.batches.steps_per_epoch
         steps = per_epoch * options.epochs
         stop = StopRequest()
         loop = _Loop(ingredients, options, folder, state, seed, per_epoch, steps, stop)
-        journal = Journal(
-            folder,
-            start_step=state.step,
-            steps=steps,
-            batch_size=options.batch_size,
-            progress=progress,
-            validated=state.step == state.epochs_done * per_epoch,
-            hook=hook,
-        )
+        journal = _journal(folder, state, steps, options, per_epoch, progress=progress, hook=hook)
         forked = [device] if device.type == "cuda" else []
-        with torch.random.fork_rng(forked), stop, journal, loop.in_time():
+        with torch.random.fork_rng(forked), stop, journal, loop.in_time(), naming_lost_ranks(last):
             if from_file is not None:
                 _say_resumed(journal, state, steps, from_file)
             if options.epochs == 0:
@@ -168,10 +165,10 @@ def train(
                     loop.new_epoch()
                     for fed in loop.fetched(iter(feeder), journal):
                         loop.step(fed, journal, feeder.waited)
-                        if stop.requested or state.step == stop_at:
+                        if agreed(stop.requested) or state.step == stop_at:
                             loop.stop()
                 loop.end_epoch(journal)
-                if stop.requested and state.epochs_done < options.epochs:
+                if agreed(stop.requested) and state.epochs_done < options.epochs:
                     loop.stop()
         return Outcome(folder / BEST_NAME, last, state.step, state.seconds, state.best_figures)
 
@@ -183,6 +180,29 @@ def _placed(ingredients: Ingredients, device: torch.device, *, checkpointing: bo
     ingredients.objective.to(device)
     crops = ingredients.unrecognizable
     return replace(ingredients, unrecognizable=None if crops is None else crops.to(device))
+
+
+def _journal(
+    folder: Path,
+    state: RunState,
+    steps: int,
+    options: TrainingOptions,
+    per_epoch: int,
+    *,
+    progress: bool,
+    hook: Hook | None,
+) -> Journal:
+    if not state.spreading.first:
+        return Silence()
+    return Journal(
+        folder,
+        start_step=state.step,
+        steps=steps,
+        batch_size=options.batch_size,
+        progress=progress,
+        validated=state.step == state.epochs_done * per_epoch,
+        hook=hook,
+    )
 
 
 def _say_resumed(journal: Journal, state: RunState, steps: int, last: Path) -> None:
@@ -229,7 +249,9 @@ class _Loop:
 
     def __post_init__(self) -> None:
         options, device = self.options, self.state.device
-        self._forward = training_forward(self.ingredients.recognizer, compiled=options.compiled)
+        compiled = options.compiled and not self.state.spreading.sharded
+        forward = training_forward(self.ingredients.recognizer, compiled=compiled)
+        self._forward = self.state.spreading.wrapped(forward)
         self._watch = FiniteWatch(device, None if self.state.can_skip else False)
         self._since = time.perf_counter()
         self._waited = 0.0
@@ -291,7 +313,7 @@ class _Loop:
         epoch = state.step / self.per_epoch
         state.zero_gradients()
         result = self._gradients(fed, epoch)
-        norm = state.gradient_norm()
+        norm = state.gradient_norm(result.parts)
         bad = self._watch.look(state.step, result.parts, norm)
         if bad is not None:
             raise self._not_finite(*bad, fed.batch)
@@ -337,15 +359,17 @@ class _Loop:
                 return self._forward(images)
 
         def lose(output: Output) -> ObjectiveOutput:
+            whole = self.state.spreading.whole(output, fed.labels, fed.teacher, fed.taught)
+            self.state.begin(whole.labels)
             with exact_products(self.state.device):
                 return self.ingredients.objective(
-                    output.embedding,
-                    output.attended,
-                    output.recognizability,
-                    fed.labels,
+                    whole.output.embedding,
+                    whole.output.attended,
+                    whole.output.recognizability,
+                    whole.labels,
                     epoch=epoch,
-                    teacher=fed.teacher,
-                    teacher_mask=fed.taught,
+                    teacher=whole.teacher,
+                    teacher_mask=whole.taught,
                 )
 
         if self.options.accumulate > 1:
@@ -385,12 +409,19 @@ class _Loop:
     def _validate(self, journal: Journal) -> None:
         self._check_finite()  # before the validation trips over it: here the tensor has a name
         state = self.state
-        served = state.served()
         statistics = None
+        with self.asked.breakable():
+            if self.ingredients.unrecognizable is not None:
+                statistics = self._measure(state.served())
+        served = state.spreading.network_of_first(state.served())
+        first_then_others(lambda: self._validate_alone(journal, served, statistics), "the validation")
+
+    def _validate_alone(
+        self, journal: Journal, served: Recognizer, statistics: UnrecognizableStatistics | None
+    ) -> None:
+        state = self.state
         try:
             with self.asked.breakable():
-                if self.ingredients.unrecognizable is not None:
-                    statistics = self._measure(served)
                 found = self.ingredients.validate(served, statistics)
         except TrainingDivergedError:
             raise
@@ -431,13 +462,10 @@ class _Loop:
         assert crops is not None  # callers ask only then  # noqa: S101
         recognizer.eval()
         with autocast(self.options.precision, self.state.device):
-            outputs = [recognizer(part) for part in crops.split(256)]
-        embeddings = torch.cat([output.embedding for output in outputs])
+            embeddings, index = self.state.spreading.measured(recognizer, crops, 256)
         if recognizer.regression is None:
             # No index is predicted (NaN), but the projection still needs the centre: mean and deviation stand at 0.
             index = torch.zeros(len(crops))
-        else:
-            index = torch.cat([output.recognizability for output in outputs])
         try:
             return UnrecognizableStatistics.measure(embeddings, index.to(embeddings.device))
         except VlrfaceError as error:

@@ -12,6 +12,7 @@ ScheduleKind = Literal["cosine", "step"]
 Optimizer = Literal["sgd", "adamw"]
 AugmentOn = Literal["workers", "device"]
 RefreshFrom = Literal["current", "averaged"]
+Strategy = Literal["ddp", "fsdp"]
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class TrainingOptions:
     Attributes:
         epochs: passes over the parts of the data (as `Part.copies` counts them); 0 measures and keeps the network as it
             starts, to compare with.
-        batch_size: crops per step.
+        batch_size: crops per step, of all processes together.
         optimizer: "sgd" (Nesterov momentum) or "adamw".
         trunk_rate: learning rate of the backbone; like the other rates finite and above 0.
         layer_decay: in (0, 1], or None for 1: what is k layers before the embedding layer learns at `trunk_rate` times
@@ -99,6 +100,14 @@ class TrainingOptions:
         fused: one kernel for the whole optimiser step; rounds a little differently. None takes it on CUDA.
         augment_on: "workers" augments on the CPU; "device" draws there and computes on the device, for runs that
             outpace their workers. The same distribution, not the same pixels.
+        strategy: of several processes (torchrun; alone it does not matter): "ddp" keeps all weights on each, "fsdp" a
+            part on each (FSDP2, never compiled), for trunks that are too large for one device.
+        shard_prototypes: with several processes, each holds its share of the class prototypes; False gives all to each,
+            which saves messages where there are few classes.
+        sampled_classes: share of the classes, in (0, 1], that stand for all in a step: those of the batch, and random
+            others (Partial FC). 1 takes all. Below 1 prototypes are always sharded over processes.
+        synchronise_norms: with several processes, batch norm over the whole batch, as in one. False normalises over
+            each process's own rows: faster, but results then depend on how many there are.
 
     Raises:
         VlrfaceError: an unknown optimizer, precision or kind of weights, or a value out of range.
@@ -131,11 +140,17 @@ class TrainingOptions:
     checkpointing: bool = False
     fused: bool | None = None
     augment_on: AugmentOn = "workers"
+    strategy: Strategy = "ddp"
+    shard_prototypes: bool = True
+    sampled_classes: float = 1.0
+    synchronise_norms: bool = True
 
     def __post_init__(self) -> None:
         _check_choice("training.optimizer", self.optimizer, get_args(Optimizer))
         _check_choice("training.precision", self.precision, get_args(Precision))
         _check_choice("training.refresh_from", self.refresh_from, get_args(RefreshFrom))
+        _check_choice("training.strategy", self.strategy, get_args(Strategy))
+        self._check("sampled_classes", 0 < self.sampled_classes <= 1, "lie in (0, 1]")
         self._check("epochs", self.epochs >= 0, "be at least 0")
         for name in ("batch_size", "refresh_every", "validate_every", "save_every", "log_every"):
             self._check(name, getattr(self, name) >= 1, "be at least 1")

@@ -1,7 +1,7 @@
 """All that changes while training: weights, averages, optimiser, step; saved and restored as one file."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, cast
@@ -12,13 +12,15 @@ from torch.optim.swa_utils import AveragedModel
 
 from vlrface import __version__
 from vlrface.checkpoint import Checkpoint, fingerprint
-from vlrface.losses.objective import MethodObjective, nonfinite
+from vlrface.losses.objective import PARTS, MethodObjective, nonfinite
 from vlrface.losses.recognizability import UnrecognizableStatistics
 from vlrface.models.lora import plain_state
 from vlrface.models.recognizer import Recognizer
+from vlrface.train.distributed import of_all
 from vlrface.train.groups import parameter_groups, trained_parameters
 from vlrface.train.options import TrainingOptions
 from vlrface.train.precision import resolved
+from vlrface.train.spreading import Spreading, local
 from vlrface.types import VlrfaceError
 
 _MAY_CHANGE: Final = {f"training.{name}" for name in ("keep", "save_every", "log_every", "workers")}
@@ -43,8 +45,10 @@ class RunState:
         options: how it is trained.
         config: the resolved configuration as JSON values.
         data_fingerprint: of the data it is trained on; "" where nobody asks.
+        seed: of what is drawn while training.
 
     Attributes:
+        spreading: over the processes that train together.
         step: steps done.
         epochs_done: epochs done, their validation included.
         best_criterion: the best validation so far, -inf before the first.
@@ -62,7 +66,9 @@ class RunState:
         options: TrainingOptions,
         config: Mapping[str, Any],
         data_fingerprint: str = "",
+        seed: int = 0,
     ) -> None:
+        self.spreading = Spreading(recognizer, objective, options, seed)
         self.recognizer = recognizer
         self.objective = objective
         self.device = next(recognizer.parameters()).device
@@ -79,11 +85,12 @@ class RunState:
         self._validated: _Validated | None = None
         self._earlier = 0.0
         self._began = time.perf_counter()
-        self._optimizer = _optimizer(recognizer, objective, options)
         self._averaged: AveragedModel | None = None
         if options.average_decay is not None:
             average = _ramped_average(options.average_decay, self._averaged_steps)
             self._averaged = AveragedModel(recognizer, multi_avg_fn=average, use_buffers=True)
+        self.spreading.shard(recognizer, *([] if self._averaged is None else [self.served()]))
+        self._optimizer = _optimizer(recognizer, objective, options)
 
     @property
     def seconds(self) -> float:
@@ -99,9 +106,21 @@ class RunState:
         """Forget the gradients of the step before."""
         self._optimizer.zero_grad(set_to_none=True)
 
-    def gradient_norm(self) -> Tensor:
-        """Norm of the gradients, () on the device; they are clipped after it if that is asked for."""
+    def begin(self, labels: Tensor) -> None:
+        """Before the losses: which classes take part, where they are sampled. The labels are of the whole batch."""
+        self.spreading.begin(labels, self.step, self._optimizer)
+
+    def gradient_norm(self, parts: Iterable[str] = PARTS) -> Tensor:
+        """Norm of the gradients, () on the device; they are clipped after it if that is asked for.
+
+        Args:
+            parts: of the objective that they come from.
+        """
+        self.spreading.reduced(parts)
         parameters = [p for group in self._optimizer.param_groups for p in group["params"] if p.grad is not None]
+        norm = self.spreading.gradient_norm(parameters, self._options.clip_norm)
+        if norm is not None:
+            return norm
         if self._options.clip_norm is not None:
             return nn.utils.clip_grad_norm_(parameters, self._options.clip_norm)
         return nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
@@ -119,6 +138,7 @@ class RunState:
         for group in self._optimizer.param_groups:
             group["lr"] = multiplier * group["rate"]
         self._optimizer.step()
+        self.spreading.end(self._optimizer)
         self.step += 1
         if self._averaged is not None:
             self._averaged.update_parameters(self.recognizer)
@@ -134,7 +154,7 @@ class RunState:
         """Names of the tensors of the run that hold NaN or infinity. Such a run must not be saved over a good one."""
         # The statistics of the unrecognizable faces are NaN until measured, and checked whenever they are.
         checked = {name: value for name, value in self._tensors().items() if not name.startswith("objective.ui_")}
-        return nonfinite({name: value.to(self.device) for name, value in checked.items()})
+        return of_all(nonfinite({name: local(value).to(self.device) for name, value in checked.items()}))
 
     def validated(self, statistics: UnrecognizableStatistics | None, card: Mapping[str, Any]) -> None:
         """Note what the validation of this step found; every `save_last` from now on carries it."""
@@ -161,7 +181,10 @@ class RunState:
         of the last validation, at the card's "validated_step"; "fingerprint" is that of the served weights in the file.
         All of these are absent before the first validation.
         """
-        self._save(path, self._tensors(), self.served(), self._validated)
+        tensors = self.spreading.collected(self._tensors(), self._optimizer)
+        served = self.spreading.network_of_first(self.served())
+        if self.spreading.first:
+            self._save(path, tensors, served, self._validated)
 
     def _tensors(self) -> dict[str, Tensor]:
         tensors = {f"recognizer.{name}": value for name, value in self.recognizer.state_dict().items()}
@@ -208,6 +231,8 @@ class RunState:
                 f"{path.parent} holds a run on other data: since then pictures were added, removed or replaced, or the "
                 "classes are others. Choose another --out, or put the data back as it was"
             )
+        mine = self.spreading.mine(checkpoint.tensors, self._tensors(), self._optimizer)
+        checkpoint = Checkpoint(mine, checkpoint.card)
         _load(self.recognizer, checkpoint.group("recognizer"), path)
         _load(self.objective, checkpoint.group("objective"), path)
         if self._averaged is not None:
