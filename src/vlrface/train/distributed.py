@@ -41,6 +41,10 @@ class RankLostError(VlrfaceError):
     """Another process of the run has ended, and this one cannot go on without it."""
 
 
+class FirstRankLostError(RankLostError):
+    """The first process, for which this one waited, has failed or ended."""
+
+
 def expected() -> Share:
     """This process among those that torchrun started, also before it has joined them.
 
@@ -90,7 +94,7 @@ def first_then_others(act: Callable[[], None], what: str) -> None:
     """Let rank 0 do something that may take long while the others wait; then all go on.
 
     Raises:
-        RankLostError: rank 0 failed at it, or has ended.
+        FirstRankLostError: rank 0 failed at it, or has ended.
     """
     share = current()
     if share.size == 1:
@@ -108,7 +112,7 @@ def first_here_then_others(what: str) -> Generator[None]:
     """Let the first process of each machine do something before its others do the same, for example fill a cache.
 
     Raises:
-        RankLostError: it failed at it, or has ended.
+        FirstRankLostError: it failed at it, or has ended.
     """
     share = current()
     if share.size == 1:
@@ -172,7 +176,7 @@ def naming_lost_ranks(last: Path) -> Generator[None]:
         if share.size == 1 or not _is_loss(error):
             raise
         raise RankLostError(_lost_message(share, last, _first_line(error))) from error
-    except RankLostError as error:
+    except FirstRankLostError as error:
         raise RankLostError(_lost_message(current(), last, str(error))) from error
 
 
@@ -243,9 +247,9 @@ def _wait(key: str, what: str) -> None:
             time.sleep(_POLL_SECONDS)
         done = _store().get(key) == b"done"
     except dist.DistError as error:
-        raise RankLostError(f"the first one ended during {what}: {_first_line(error)}") from error
+        raise FirstRankLostError(f"the first one ended during {what}: {_first_line(error)}") from error
     if not done:
-        raise RankLostError(f"the first one failed at {what}")
+        raise FirstRankLostError(f"the first one failed at {what}, and says why")
 
 
 def _number(name: str, default: int) -> int:
