@@ -26,13 +26,13 @@ def long(short: Experiment) -> Experiment:
         distillation=full.objective.weights.distillation,
         diversion_from_epoch=full.objective.weights.diversion_from_epoch,
     )
-    rates = {"prototypes_rate": short.training.prototypes_rate}
+    training = replace(full.training, validate_every=full.training.epochs, compiled=False, workers=2)
     return replace(
         short,
         model=replace(short.model, backbone=full.model.backbone, frozen_steps=0),
         data=replace(short.data, views=None),
         objective=replace(short.objective, weights=weights),
-        training=replace(full.training, validate_every=full.training.epochs, **rates),
+        training=replace(training, prototypes_rate=short.training.prototypes_rate),
     )
 
 

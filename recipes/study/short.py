@@ -26,5 +26,6 @@ experiment = replace(
     objective=replace(
         full.objective, weights=replace(full.objective.weights, distillation=0.0, diversion_from_epoch=1)
     ),
-    training=replace(full.training, epochs=4, validate_every=4, save_every=1000),
+    # Too short to pay for compiling.
+    training=replace(full.training, epochs=4, validate_every=4, save_every=1000, compiled=False),
 )

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from vlrface.data import insightface_bin
 from vlrface.data.cache import cached_crops
@@ -344,6 +345,7 @@ def test_only_our_errors_come_out(rng: random.Random, kind: str, written: Writte
         data[at : at + rng.choice((0, 1, 4, 30))] = rng.choice(
             (b"", rng.randbytes(1), rng.choice(SPLICES), bytes(data[at : at + 40]))
         )
+    Image.init()  # else Pillow imports its readers when it meets a picture that it does not know
     before = set(sys.modules)
     with contextlib.suppress(VlrfaceError):
         m = read_bin(written(bytes(data))).manifest
