@@ -50,8 +50,8 @@ from vlrface.train import Ingredients, TrainingOptions, Validation
 from vlrface.train.device import chosen_device, computing_on
 from vlrface.train.feeding import Feeder
 from vlrface.train.journal import Journal
-from vlrface.train.loop import _Loop
 from vlrface.train.precision import resolved
+from vlrface.train.running import Loop
 from vlrface.train.state import RunState
 from vlrface.train.stopping import StopRequest
 
@@ -166,7 +166,7 @@ def our_step(
         validate=lambda *_: Validation({}, 0.0, {}),
     )
     state = RunState(recognizer, given.objective, options, {})
-    loop = _Loop(given, options, folder, state, 0, never, never, StopRequest())
+    loop = Loop(given, options, folder, state, 0, never, never, StopRequest())
     journal = Journal(folder, start_step=0, steps=never, batch_size=options.batch_size, progress=False)
     feeder = Feeder(given.batches.epoch(0), given.teachers, device)
     fed = iter(feeder)
