@@ -152,7 +152,7 @@ def draw(path: Path, found: list[dict[str, Any]]) -> None:
         axes.plot(millions, [each[key] for each in found], marker=marker, label=label)
     axes.set_xlabel("pictures, millions")
     axes.set_ylabel("peak memory, MiB")
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(bottom=0, top=1.35 * axes.get_ylim()[1])  # room for the legend
     axes.grid(visible=True, color="0.85")
     axes.legend(frameon=False)
     path.parent.mkdir(parents=True, exist_ok=True)
