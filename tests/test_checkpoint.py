@@ -53,6 +53,17 @@ def test_a_flipped_bit_is_found(tmp_path):
         Checkpoint.load(path)
 
 
+@pytest.mark.parametrize("put", [b"1235", b"1;34"])
+def test_a_card_that_rotted_is_found(tmp_path, put):
+    path = tmp_path / "x.safetensors"
+    Checkpoint({"a": torch.ones(3)}, {"step": 1234}).save(path)
+    held = path.read_bytes()
+    assert held.count(b"1234") == 1
+    path.write_bytes(held.replace(b"1234", put))
+    with pytest.raises(DamagedCheckpointError, match=r"x\.safetensors: damaged"):
+        Checkpoint.load(path)
+
+
 def test_a_failed_writing_leaves_the_old_checkpoint(tmp_path, monkeypatch):
     path = tmp_path / "x.safetensors"
     Checkpoint({"a": torch.ones(2)}, {"step": 1}).save(path)

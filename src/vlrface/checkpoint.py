@@ -62,7 +62,8 @@ class Checkpoint:
         tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in self.tensors.items()}
         with written_atomically(path) as temporary:
             try:
-                metadata = {CARD_KEY: json.dumps(dict(self.card)), _CHECKSUM_KEY: _checksum(tensors)}
+                card = json.dumps(dict(self.card))
+                metadata = {CARD_KEY: card, _CHECKSUM_KEY: _checksum(card, tensors)}
                 save_file(tensors, temporary, metadata=metadata)
             except SafetensorError as error:  # how safetensors reports a full disk; no OSError
                 number = re.search(r"os error (\d+)", str(error))
@@ -91,9 +92,12 @@ class Checkpoint:
         if CARD_KEY not in metadata:
             raise VlrfaceError(f"{path}: safetensors, but no vlrface checkpoint (its header has no {CARD_KEY!r} card)")
         # Files of earlier versions have no checksum.
-        if _CHECKSUM_KEY in metadata and metadata[_CHECKSUM_KEY] != _checksum(tensors):
+        if _CHECKSUM_KEY in metadata and metadata[_CHECKSUM_KEY] != _checksum(metadata[CARD_KEY], tensors):
             raise DamagedCheckpointError(f"{path}: damaged (its checksum is another). Take another checkpoint")
-        return cls(tensors, json.loads(metadata[CARD_KEY]))
+        try:
+            return cls(tensors, json.loads(metadata[CARD_KEY]))
+        except ValueError as error:
+            raise DamagedCheckpointError(f"{path}: damaged (its card is no JSON). Take another checkpoint") from error
 
 
 def read_card(path: Path) -> dict[str, Any] | None:
@@ -103,13 +107,17 @@ def read_card(path: Path) -> dict[str, Any] | None:
             text = (file.metadata() or {}).get(CARD_KEY)
     except (SafetensorError, OSError):
         return None
-    return None if text is None else json.loads(text)
+    try:
+        return None if text is None else json.loads(text)
+    except ValueError:
+        return None
 
 
-def _checksum(tensors: Mapping[str, Tensor]) -> str:
-    """Of all bytes: tells a file that rotted, which a length does not. Quick; no guard against intent."""
-    found = 0
+def _checksum(card: str, tensors: Mapping[str, Tensor]) -> str:
+    """Of card, names, shapes and bytes: tells a file that rotted, which a length does not. No guard against intent."""
+    found = zlib.crc32(card.encode())
     for name in sorted(tensors):
+        found = zlib.crc32(f"{name} {tuple(tensors[name].shape)}".encode(), found)
         found = zlib.crc32(tensors[name].contiguous().reshape(-1).view(uint8).numpy().data, found)
     return f"{found:08x}"
 

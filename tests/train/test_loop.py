@@ -156,7 +156,7 @@ def test_without_regression_the_centre_is_still_measured(tmp_path):
 def test_the_speed_is_that_of_the_steps(tmp_path, monkeypatch):
     """By a clock that says a second per batch, 50 per measuring of unrecognizable faces, 100 per validation."""
     now = [0.0]
-    monkeypatch.setattr("vlrface.train.loop.time", SimpleNamespace(perf_counter=lambda: now[0]))
+    monkeypatch.setattr("vlrface.train.running.time", SimpleNamespace(perf_counter=lambda: now[0]))
     given = ingredients()
     validate, evaluate = given.validate, given.recognizer.eval
 

@@ -175,7 +175,7 @@ def test_a_fused_optimiser_steps_the_same(tmp_path, optimizer):
 
 def test_marks_on_the_device_keep_a_bad_step_from_the_weights(tmp_path, monkeypatch):
     """As on a GPU: nothing is looked at until the log, and yet nothing bad is done to the weights or saved."""
-    monkeypatch.setattr("vlrface.train.loop.FiniteWatch", lambda device, _: FiniteWatch(device, deferred=True))
+    monkeypatch.setattr("vlrface.train.running.FiniteWatch", lambda device, _: FiniteWatch(device, deferred=True))
     options = replace(OPTIONS, fused=True, log_every=4, save_every=2)
     with pytest.raises(TrainingInterruptedError):
         run(tmp_path, options=options, stop_at=2)

@@ -111,7 +111,7 @@ class StreamIndex:
 
     def will_need(self, rows: Int[ndarray, " m"]) -> None:
         """Ask the system to read these pictures ahead, in one go where they lie side by side. Nothing waits for it."""
-        if not hasattr(os, "posix_fadvise"):  # a system without it reads when it must
+        if len(rows) == 0 or not hasattr(os, "posix_fadvise"):  # a system without it reads when it must
             return
         numbers = np.zeros(len(rows), np.int32) if self.numbers is None else self.numbers[rows]
         order = np.lexsort((self.offsets[rows], numbers))

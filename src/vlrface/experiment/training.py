@@ -16,6 +16,7 @@ from vlrface.files import written_atomically
 from vlrface.ranks import current
 from vlrface.run_folder import CONFIG_NAME, ENVIRONMENT_NAME, holds_checkpoint
 from vlrface.train import Outcome, TrainingDivergedError, TrainingInterruptedError, train
+from vlrface.train.diary import alone
 from vlrface.train.distributed import first_here_then_others, joined
 from vlrface.train.hooks import Hook, load_hook
 from vlrface.train.ranks import first_rank
@@ -67,8 +68,9 @@ def train_experiment(experiment: Experiment, folder: Path, places: Places, *, ho
         built = build(experiment, places)
     # Where there is a checkpoint, `train` compares with what is there before anything changes.
     if current().rank == 0 and not holds_checkpoint(folder):
-        _write_json(folder / ENVIRONMENT_NAME, environment())
-        _write_json(folder / CONFIG_NAME, config)
+        with alone(folder):  # else a second command would put its own over those of a run that goes on
+            _write_json(folder / ENVIRONMENT_NAME, environment())
+            _write_json(folder / CONFIG_NAME, config)
     return train(
         built.ingredients,
         experiment.training,

@@ -84,6 +84,7 @@ def train(
     last = folder / LAST_NAME
     with _threads(options.threads), computing_on(device), alone(folder), naming_lost_ranks(last):
         state = RunState(ingredients.recognizer, ingredients.objective, options, config, data_fingerprint, seed)
+        agreed(False)  # the first rank may have waited for another process to save itself
         from_file = restored(state, folder)
         if not all_the_same(state.step):
             raise VlrfaceError(f"{last}: not every process of the run sees this file. All machines need the same --out")

@@ -5,9 +5,9 @@ import os
 
 def first_rank() -> bool:
     """Whether this process writes for all."""
-    return os.environ.get("RANK", "0") == "0"
+    return one_process() or (os.environ.get("RANK") or "0") == "0"
 
 
 def one_process() -> bool:
     """Whether there are no others, which would wait for this one."""
-    return os.environ.get("WORLD_SIZE", "1") == "1"
+    return (os.environ.get("WORLD_SIZE") or "1") == "1"

@@ -15,10 +15,11 @@ from vlrface.data.batches import Batch, SampleError
 from vlrface.losses.objective import ObjectiveOutput
 from vlrface.losses.recognizability import UnrecognizableStatistics
 from vlrface.models.recognizer import Output, Recognizer
+from vlrface.ranks import current
 from vlrface.run_folder import BEST_NAME, LAST_NAME
 from vlrface.train.compiling import training_forward
 from vlrface.train.device import exact_products
-from vlrface.train.distributed import first_then_others
+from vlrface.train.distributed import agreed, first_then_others
 from vlrface.train.errors import TrainingDivergedError, TrainingInterruptedError
 from vlrface.train.feeding import Fed
 from vlrface.train.finite import GRADIENT, FiniteWatch
@@ -151,6 +152,7 @@ class Loop:
 
     def refresh(self) -> None:
         """Measure the unrecognizable faces again."""
+        self._read_watch()  # a loss that is not finite is to be named, not what follows from it
         averaged = self.options.refresh_from == "averaged"
         network = self.state.served() if averaged else self.state.recognizer
         with self.asked.breakable():
@@ -162,7 +164,8 @@ class Loop:
 
         def reseed(part: int) -> None:
             # Dropout depends on the step alone, so that a resumed run needs no saved random state.
-            entropy = [self.seed, self.state.step, *([part] if part else [])]
+            apart = 0 if self.options.synchronise_norms else current().rank  # else dropout is that of the whole batch
+            entropy = [self.seed, self.state.step, *([part] if part or apart else []), *([apart] if apart else [])]
             torch.manual_seed(int(np.random.SeedSequence(entropy).generate_state(1, np.uint32)[0]))
 
         def forward(images: Tensor) -> Output:
@@ -213,6 +216,7 @@ class Loop:
     def stop(self) -> NoReturn:
         """Save, and say how to go on."""
         self._save_last()
+        agreed(False)  # a rank that leaves before the first has written makes torchrun end that one
         raise TrainingInterruptedError(
             f"stopped at step {self.state.step} of {self.steps}; {self.folder / LAST_NAME} is saved. Run the same "
             "command again to go on",

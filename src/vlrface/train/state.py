@@ -23,8 +23,8 @@ from vlrface.train.precision import resolved
 from vlrface.train.spreading import Spreading, local
 from vlrface.types import VlrfaceError
 
-_MAY_CHANGE: Final = {f"training.{name}" for name in ("keep", "save_every", "log_every", "workers")}
-"""Settings that a run may go on with other values of: its weights are the same for any."""
+_MAY_CHANGE: Final = {f"training.{name}" for name in ("keep", "save_every", "log_every", "workers", "threads")}
+"""Settings that a run may go on with other values of: its weights are the same for any, but for rounding by threads."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -219,7 +219,8 @@ class RunState:
         """
         checkpoint = Checkpoint.load(path) if checkpoint is None else checkpoint
         found = _differences(_portable(checkpoint.card["config"]), _portable(self._config))
-        different = [each for each in found if each.partition(":")[0] not in _MAY_CHANGE]
+        pinned = {"training.precision"} if checkpoint.card.get("precision") == self.precision else set[str]()
+        different = [each for each in found if each.partition(":")[0] not in _MAY_CHANGE | pinned]
         if different:
             raise VlrfaceError(
                 f"{path.parent} holds a run of another configuration ({'; '.join(different[:3])}). "

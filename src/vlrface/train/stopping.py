@@ -20,6 +20,8 @@ from vlrface.train.ranks import one_process
 
 GRACE_SECONDS: Final = 8.0
 LIMIT_SECONDS: Final = 22.0
+_ECHO_SECONDS: Final = 2.0
+"""A signal to a whole job comes twice to each rank: from the scheduler, and passed on by torchrun."""
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -108,6 +110,8 @@ class StopRequest:
 
     def _request(self, number: int, frame: FrameType | None) -> None:
         del frame
+        if self.requested and not one_process() and time.monotonic() - self._since < _ECHO_SECONDS:
+            return
         if self.requested:  # a second one acts at once
             for each in _SIGNALS:
                 signal.signal(each, self._previous[each])
