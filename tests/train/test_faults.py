@@ -157,6 +157,7 @@ def test_a_folder_is_trained_into_by_one_process(tmp_path, monkeypatch):
         assert state_of(tmp_path, done=False)[0] == "running"
         with pytest.raises(VlrfaceError, match=r"process \d+ on .* trains there.*another --out"):
             run(tmp_path)
+        monkeypatch.setenv("WORLD_SIZE", "2")
         monkeypatch.setenv("RANK", "1")  # the first rank holds it for all
         with diary.alone(tmp_path):
             pass
