@@ -34,6 +34,7 @@ from vlrface.experiment.encoding import encode_benchmark
 from vlrface.experiment.layouts import LAYOUT_OF, read_layout
 from vlrface.experiment.model import Model, load_model
 from vlrface.experiment.options import Layout, ModelOptions
+from vlrface.experiment.source_config import place_of
 from vlrface.experiment.sources import Places, held_people, load_source
 from vlrface.experiment.stem import remembering
 from vlrface.experiment.training import train_experiment
@@ -152,8 +153,7 @@ def _data_name(folder: Path) -> str:
 def held_out_name(experiment: Experiment) -> str:
     """What the faces of held-out identities call their data set."""
     config = experiment.data.validation
-    named = (getattr(config.source, each, None) for each in ("folder", "path", "pattern"))
-    source = next((each for each in named if each is not None), "procedural faces")
+    source = place_of(config.source) or "procedural faces"
     return f"{config.identities} held-out identities of {source}, seed {config.seed}"
 
 

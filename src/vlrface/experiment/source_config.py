@@ -81,3 +81,16 @@ class SCfaceSource:
 
 StreamedSource = RecordSource | ShardsSource
 Source = FolderSource | ProceduralSource | RecordSource | ShardsSource | SCfaceSource
+
+
+def place_of(source: Source) -> str | None:
+    """Folder, file or pattern of a source, relative to the data folder; None for built-in faces."""
+    match source:
+        case ProceduralSource():
+            return None
+        case RecordSource():
+            return source.path
+        case ShardsSource():
+            return source.pattern
+        case FolderSource() | SCfaceSource():
+            return source.folder

@@ -21,6 +21,7 @@ from vlrface.data.streamed import StreamedCrops
 from vlrface.encode import encode, encode_crops
 from vlrface.experiment.config import Experiment, PartConfig
 from vlrface.experiment.network import build_backbone
+from vlrface.experiment.source_config import place_of
 from vlrface.experiment.sources import Loaded, Places, load_source
 from vlrface.files import written_atomically
 from vlrface.models.recognizer import Recognizer
@@ -45,7 +46,7 @@ def teacher_embeddings(
     assert part.teacher is not None  # the caller asks only then  # noqa: S101
     assert experiment.teacher is not None  # noqa: S101
     aligned = load_source(part.teacher, places)
-    where = places.data / next(iter(vars(part.teacher).values()))  # folder, path or pattern
+    where = places.data / str(place_of(part.teacher))
     rows = _same_names(_names(source), _names(aligned), f"{where}: no aligned picture")
     if isinstance(aligned.crops, Crops):
         broken = rows[aligned.crops.failures[rows] != ""]

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import torch
 
-from vlrface.train.distributed import expected, local_rank
+from vlrface.train.ranks import expected, local_rank
 from vlrface.types import VlrfaceError
 
 

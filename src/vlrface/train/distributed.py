@@ -18,7 +18,8 @@ import torch.distributed as dist
 
 from vlrface.ranks import current
 from vlrface.train.journal import Journal
-from vlrface.types import WHOLE, Share, VlrfaceError
+from vlrface.train.ranks import expected, local_rank
+from vlrface.types import Share, VlrfaceError
 
 TIMEOUT: Final = timedelta(minutes=10)
 """How long a step may wait for another process that is still there. One that died is noticed within seconds."""
@@ -43,21 +44,6 @@ class RankLostError(VlrfaceError):
 
 class FirstRankLostError(RankLostError):
     """The first process, for which this one waited, has failed or ended."""
-
-
-def expected() -> Share:
-    """This process among those that torchrun started, also before it has joined them.
-
-    Raises:
-        VlrfaceError: the environment variables contradict each other.
-    """
-    size = _number("WORLD_SIZE", 1)
-    return WHOLE if size == 1 else Share(_number("RANK", 0), size)
-
-
-def local_rank() -> int:
-    """Number of this process on its machine, from 0; its GPU."""
-    return _number("LOCAL_RANK", 0)
 
 
 @contextmanager
@@ -250,13 +236,3 @@ def _wait(key: str, what: str) -> None:
         raise FirstRankLostError(f"the first one ended during {what}: {_first_line(error)}") from error
     if not done:
         raise FirstRankLostError(f"the first one failed at {what}, and says why")
-
-
-def _number(name: str, default: int) -> int:
-    text = os.environ.get(name, "")
-    if not text:
-        return default
-    try:
-        return int(text)
-    except ValueError:
-        raise VlrfaceError(f"the environment variable {name} is {text!r}, not a number: start with torchrun") from None
