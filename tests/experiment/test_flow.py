@@ -86,7 +86,7 @@ def test_saved_faces_are_measured_without_torch(evaluated):
     _, folder = evaluated
     code = (
         "import sys; sys.modules['torch'] = None\n"
-        "from vlrface.cli import evaluate; from pathlib import Path\n"
+        "from vlrface.command.measuring import evaluate; from pathlib import Path\n"
         f"evaluate(Path({str(folder / 'faces.npz')!r}), resamples=20, quiet=True)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=folder)
