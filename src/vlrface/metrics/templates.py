@@ -89,6 +89,23 @@ def gallery_templates(
     return Templates((means / lengths[:, None]).astype(np.float32), who, np.bincount(person, minlength=people.total))
 
 
+def person_template(unit: Float32[ndarray, "m d"], weight: Float[ndarray, " m"]) -> Float32[ndarray, " d"]:
+    """The template of one person, value for value as `gallery_templates` makes it.
+
+    Args:
+        unit: (m, d) faces of unit length, at least one.
+        weight: (m,) above 0.
+
+    Raises:
+        VlrfaceError: the faces cancel one another out.
+    """
+    mean = (weight / weight.sum()) @ unit.astype(np.float64)
+    length = np.sqrt(np.einsum("td,td->t", mean[None], mean[None]))[0]
+    if length < _CANCELLED:
+        raise VlrfaceError("the faces of a person cancel one another out: their template has no direction")
+    return (mean / length).astype(np.float32)
+
+
 def index_weights(recognizability: Float[ndarray, " g"]) -> Float[ndarray, " g"]:
     """Weight of each face: the share of the gallery's faces that have a lower index, ties counted half.
 
