@@ -29,6 +29,10 @@ class DecodeError(VlrfaceError):
     """A picture that cannot be used. The message names the file, the reason and the remedy."""
 
 
+class PictureTooLargeError(DecodeError):
+    """A picture that costs more than the limits allow; it may be sound."""
+
+
 @dataclass(frozen=True)
 class DecodeLimits:
     """What a picture may cost. Checked on the file size and the header, before any pixel is decoded.
@@ -131,7 +135,7 @@ def decode_bytes(data: bytes, name: str, limits: DecodeLimits = DEFAULT_LIMITS) 
     except DecodeError:
         raise
     except Image.DecompressionBombError as error:  # some formats find their true size late, and check it themselves
-        raise DecodeError(f"{name}: asks for far too many pixels ({error}). Shrink or cut it") from error
+        raise PictureTooLargeError(f"{name}: asks for far too many pixels ({error}). Shrink or cut it") from error
     except Exception as error:  # a parser of foreign bytes may raise anything, MemoryError included
         reason = str(error) or type(error).__name__
         raise DecodeError(f"{name}: truncated or damaged ({reason}). Copy or download it again") from error
@@ -150,7 +154,7 @@ def encode_png(image: UInt8[ndarray, "h w 3"]) -> bytes:
 
 def _check_bytes(size: int, name: str, limits: DecodeLimits) -> None:
     if size > limits.max_bytes:
-        raise DecodeError(
+        raise PictureTooLargeError(
             f"{name}: the file has {size:,} bytes, more than {limits.max_bytes:,}, the limit. "
             "Save it smaller, or raise DecodeLimits.max_bytes"
         )
@@ -202,7 +206,7 @@ def _check_size(size: tuple[int, int] | None, name: str, limits: DecodeLimits) -
         return
     width, height = size
     if width * height > limits.max_pixels:
-        raise DecodeError(
+        raise PictureTooLargeError(
             f"{name}: {width:,} x {height:,} pixels are more than {limits.max_pixels:,}, the limit. "
             "Shrink or cut it, or raise DecodeLimits.max_pixels"
         )
@@ -218,7 +222,7 @@ def _check_tiles(picture: Image.Image, name: str, limits: DecodeLimits) -> None:
     tags: Mapping[int, Any] = getattr(picture, "tag_v2", {})
     width, height = (int(tags.get(tag, 1)) for tag in _TIFF_TILE_TAGS)
     if width * height > limits.max_pixels:
-        raise DecodeError(
+        raise PictureTooLargeError(
             f"{name}: tiles of {width:,} x {height:,} pixels are more than {limits.max_pixels:,}, the limit. "
             "Save it again without tiles, or raise DecodeLimits.max_pixels"
         )
