@@ -8,7 +8,7 @@ from typing import Any
 import tyro
 
 from vlrface import __version__
-from vlrface.command import measuring, pictures, training
+from vlrface.command import measuring, pictures, serve, training
 
 COMMANDS: dict[str, Callable[..., Any]] = {
     "demo": training.demo,
@@ -21,6 +21,8 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "score": pictures.score,
     "unrecognizable": measuring.unrecognizable,
     "data": measuring.data,
+    "serve": serve.serve,
+    "keys": serve.keys,
 }
 
 
@@ -73,6 +75,10 @@ _EXTRAS = {
     "scipy": "cluster",
     "sklearn": "cluster",
     "faiss": "cluster",
+    "fastapi": "score",
+    "python_multipart": "score",
+    "prometheus_client": "score",
+    "uvicorn": "score",
 }
 
 

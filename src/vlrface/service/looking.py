@@ -17,6 +17,7 @@ from vlrface.service.errors import ServiceError
 from vlrface.service.parts import Finder, Found, Picture
 from vlrface.service.settings import ServiceSettings
 from vlrface.service.uploads import Upload
+from vlrface.types import VlrfaceError
 
 _THUMBNAIL_SIDE: Final = 128
 _JPEG_QUALITY: Final = 90
@@ -86,8 +87,8 @@ class Looker:
             Faces in the order of the files, numbered within each. A file without a face has one entry that says why.
 
         Raises:
-            ServiceError: 413 too many pixels or faces, 415 no file is a picture, 422 there is no detector, 503 too much
-                waits.
+            ServiceError: 413 too many pixels or faces, 415 no file is a picture, 422 there is no detector or the model
+                takes no such crop, 503 too much waits.
         """
         if detect and self._finder is None:
             raise ServiceError(422, "no_detector", "This service has no detector: send crops of one face each")
@@ -104,6 +105,8 @@ class Looker:
             seen: list[Sight] = []
             if crops:
                 seen = await asyncio.wrap_future(self._batcher.submit(crops, attention=attention))
+        except VlrfaceError as error:
+            raise ServiceError(422, "not_encodable", f"A face cannot be encoded: {error}") from error
         finally:
             self._held_pixels -= pixels
             async with self._freed:

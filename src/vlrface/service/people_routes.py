@@ -4,6 +4,7 @@ import asyncio
 from datetime import datetime
 from typing import Annotated
 
+import numpy as np
 from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
@@ -222,7 +223,7 @@ def _refusal(face: Face, least: float | None, *, several: bool) -> str:
         return face.error
     if several:
         return "it shows several faces: give a picture of one"
-    if not all(abs(float(value)) < float("inf") for value in face.sight.embedding[:1]):
+    if not np.isfinite(face.sight.embedding).all():
         return "it could not be encoded"
     if least is not None and not face.sight.score >= least:
         return f"not recognizable: its score {face.sight.score:.2f} is below the least of {least:.2f}"

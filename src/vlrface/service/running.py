@@ -71,7 +71,7 @@ class Service:
         try:
             if self.gallery is not None:
                 await asyncio.to_thread(getattr, self.gallery, "counts")
-        except (VlrfaceError, OSError) as error:
+        except Exception as error:  # whatever a store may raise, it is not ready
             note("gallery_failed", logging.ERROR, **described(error))
             return "the gallery cannot be read"
         return ""

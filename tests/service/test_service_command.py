@@ -1,0 +1,204 @@
+"""`vlrface serve` and `vlrface keys`: what they build from their options, what they refuse; all without torch."""
+
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from vlrface import cli
+from vlrface.experiment import serving
+from vlrface.experiment.serving import Listening, Threshold
+from vlrface.gallery import Gallery
+from vlrface.metrics.calibration import Calibration
+from vlrface.service import ServiceSettings, read_keys
+from vlrface.service.app import service_of
+from vlrface.types import UNRECOGNIZABLE_ROLE, Faces, VlrfaceError
+
+from .made import DIM, SPACE, MadeModel
+
+MODEL = Path("model.onnx")
+
+
+class Pointed(Calibration):
+    """A calibration with a threshold."""
+
+    def point(self, aim, target):
+        if (aim, target) != ("fpir", 0.01):
+            raise VlrfaceError("no such point")
+        return SimpleNamespace(threshold=0.37)
+
+
+@pytest.fixture
+def command(monkeypatch, capsys):
+    """Runs the command line; gives exit code, standard output and standard error."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["vlrface", *map(str, arguments)])
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as error:
+            code = error.code or 0
+        return code, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def built(monkeypatch):
+    """Applications that `serve` would have run; models come from nowhere."""
+    apps = []
+    loaded = SimpleNamespace(load_served=lambda path, **_: MadeModel(name=str(path)))
+    monkeypatch.setitem(sys.modules, "vlrface.experiment.served", loaded)
+    monkeypatch.setattr(serving, "run_app", lambda app, sock, stop_s: apps.append((app, sock.getsockname(), stop_s)))
+    return apps
+
+
+def settings_of(built) -> ServiceSettings:
+    return service_of(built[-1][0]).settings
+
+
+def faces_file(path, fingerprint="made-1"):
+    roles = np.array(["gallery"] * 6 + [UNRECOGNIZABLE_ROLE] * 4)
+    Faces(
+        embeddings=np.eye(10, DIM, dtype=np.float32), recognizability=np.arange(10, dtype=np.float32)[::-1],
+        identities=np.arange(10), roles=roles, names=np.array([f"{i}" for i in range(10)]),
+        sizes=np.full(10, 20, np.int32), failures=np.full(10, ""), meta={"fingerprint": fingerprint},
+    ).save(path)  # fmt: skip
+    return path
+
+
+def test_keys_are_made_listed_and_revoked(command, tmp_path):
+    file = tmp_path / "keys.json"
+    code, key, _ = command("keys", "create", file, "--role", "enrol", "--name", "front desk")
+    assert code == 0
+    assert key.startswith("vlrf_")
+    identity = key.split("_")[1]
+    _, listed, _ = command("keys", "list", file)
+    assert listed.splitlines()[1].split()[:2] == [identity, "enrol"]
+    assert listed.rstrip().endswith("front desk")
+    assert key.strip() not in listed
+    _, said, _ = command("keys", "revoke", file, "--id", identity)
+    assert said.startswith(f"revoked {identity} (enrol, front desk)")
+    assert read_keys(file)[0].revoked
+    code, _, error = command("keys", "revoke", file)
+    assert code == 1
+    assert "keys list" in error
+
+
+def test_beyond_this_machine_only_with_keys(command, built, tmp_path):
+    code, _, error = command("serve", "model.onnx", "--host", "0.0.0.0", "--port", 0)  # noqa: S104
+    assert code == 1
+    assert "vlrface keys create" in error
+    assert not built
+    command("keys", "create", tmp_path / "keys.json", "--role", "admin")
+    code, out, _ = command("serve", "model.onnx", "--host", "0.0.0.0", "--port", 0, "--keys", tmp_path / "keys.json")  # noqa: S104
+    assert code == 0
+    assert "serving model.onnx at http://0.0.0.0:" in out
+    assert settings_of(built).hosts == ()
+    command("serve", "model.onnx", "--port", 0, "--keys", tmp_path / "keys.json", "--names", "Faces.Example")
+    assert settings_of(built).hosts == ("faces.example",)
+
+
+def test_a_file_of_keys_must_be_one(command, built, tmp_path):
+    code, _, error = command("serve", "model.onnx", "--port", 0, "--keys", tmp_path / "none.json")
+    assert code == 1
+    assert "vlrface keys create" in error
+    assert not built
+
+
+def test_options_reach_the_service(command, built):
+    options = (
+        "--match 0.5 --least-score 0.3 --body-mb 2 --megapixels 3 --files 7 --rate 5 --burst 9 --batch 4 --wait-ms 1"
+    )
+    code, _, error = command("serve", "m.onnx", "--port", 0, *options.split(), "--waiting", 600, "--stop-seconds", 3)
+    assert code == 0, error
+    made = settings_of(built)
+    assert (made.match, made.score, made.keys) == (0.5, 0.3, None)
+    assert (made.limits.body_bytes, made.limits.pixels, made.limits.files) == (2 * 2**20, 3_000_000, 7)
+    assert (made.rate.per_second, made.rate.burst) == (5, 9)
+    assert (made.batching.faces, made.batching.wait_ms, made.batching.waiting) == (4, 1, 600)
+    assert built[-1][2] == 3
+    assert set(made.hosts) == {"localhost", "127.0.0.1", "[::1]"}
+
+
+def test_the_least_score_is_the_calibrations(built):
+    serving.serve(MODEL, listening=Listening(port=0))
+    assert settings_of(built).score == MadeModel().calibration.unrecognizable_below
+    serving.serve(MODEL, least_score=0.0, listening=Listening(port=0))
+    assert settings_of(built).score is None
+
+
+def test_a_gallery_needs_its_model_and_a_threshold(command, built, tmp_path):
+    Gallery.create(tmp_path / "good.db", space=SPACE, dim=DIM).close()
+    Gallery.create(tmp_path / "other.db", space="other", dim=DIM).close()
+    code, _, error = command("serve", "m.onnx", "--port", 0, "--gallery", tmp_path / "good.db")
+    assert (code, "--match" in error) == (1, True)
+    code, _, error = command("serve", "m.onnx", "--port", 0, "--gallery", tmp_path / "other.db", "--match", 0.4)
+    assert (code, "cannot be compared" in error) == (1, True)
+    assert not built
+    code, _, _ = command("serve", "m.onnx", "--port", 0, "--gallery", tmp_path / "good.db", "--match", 0.4)
+    assert code == 0
+
+
+def test_thresholds():
+    calibration = Pointed(1.0, 0.0, 0.0, 1.0, 100, 100, 0.5, 0.0)
+    assert Threshold(match=0.4).cosine(None) == 0.4
+    assert Threshold().cosine(None) is None
+    assert Threshold(fpir=0.01).cosine(calibration) == 0.37
+    with pytest.raises(VlrfaceError, match="one of"):
+        Threshold(match=0.4, fmr=0.01)
+    with pytest.raises(VlrfaceError, match="no such point"):
+        Threshold(fmr=0.01).cosine(calibration)
+    with pytest.raises(VlrfaceError, match="--fmr needs a calibrated model"):
+        Threshold(fmr=0.01).cosine(None)
+
+
+def test_a_reference_is_of_the_same_model(built, tmp_path):
+    serving.serve(MODEL, reference=faces_file(tmp_path / "a.npz"), listening=Listening(port=0))
+    reference = settings_of(built).reference
+    assert reference.recognizable.tolist() == [4, 5, 6, 7, 8, 9]
+    assert reference.unrecognizable.tolist() == [0, 1, 2, 3]
+    assert [reference.place(value) for value in (0.0, 4.0, 6.5, 99.0, float("nan"))] == [0, 0, 0.5, 1, None]
+    with pytest.raises(VlrfaceError, match="another model"):
+        serving.serve(MODEL, reference=faces_file(tmp_path / "b.npz", "else"), listening=Listening(port=0))
+
+
+def test_an_encrypted_gallery_takes_its_key_from_the_environment(built, tmp_path, monkeypatch):
+    path = tmp_path / "sealed.db"
+    Gallery.create(path, space=SPACE, dim=DIM, key=bytes(32)).close()
+    with pytest.raises(VlrfaceError, match="VLRFACE_GALLERY_KEY"):
+        serving.serve(MODEL, gallery=path, threshold=Threshold(0.4), listening=Listening(port=0))
+    monkeypatch.setenv("VLRFACE_GALLERY_KEY", "00" * 32)
+    serving.serve(MODEL, gallery=path, threshold=Threshold(0.4), listening=Listening(port=0))
+    assert len(built) == 1
+
+
+WITHOUT_TORCH = """
+import sys
+for name in ("torch", "safetensors.torch", "matplotlib", "jinja2"):
+    sys.modules[name] = None
+import asyncio, pathlib, tempfile, httpx
+from service.made import made_app, people, png
+import vlrface.experiment.serving
+
+async def main():
+    app = made_app(pathlib.Path(tempfile.mkdtemp()))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as caller:
+        files = [("files", ("a.png", png(people()[0, 0])))]
+        for url in ("/v1/score?detect=true", "/v1/people/Ada/faces", "/v1/identify"):
+            (await caller.post(url, files=files)).raise_for_status()
+    print("served")
+
+asyncio.run(main())
+"""
+
+
+def test_no_torch_is_needed():
+    from .test_service_process import environment
+
+    run = subprocess.run([sys.executable, "-c", WITHOUT_TORCH], capture_output=True, text=True, env=environment())
+    assert run.stdout == "served\n", run.stderr
