@@ -19,7 +19,6 @@ def serve(
     fmr: float | None = None,
     fpir: float | None = None,
     least_score: float | None = None,
-    detect: bool = False,
     detector: Path | None = None,
     reference: Path | None = None,
     engine: Literal["auto", "openvino", "onnxruntime"] = "auto",
@@ -58,7 +57,6 @@ def serve(
         fpir: Take the calibration's threshold for this rate of false alarms in a search instead.
         least_score: Least score of a face that is searched or enrolled; default the calibration's limit of
             "unrecognizable"; 0 asks for none.
-        detect: Take whole pictures too, with a detector that is fetched once.
         detector: Take whole pictures too, with this detector (.onnx).
         reference: Faces file (.npz) of the same model, to show a face's place among others.
         engine: What runs an exported model.
@@ -78,7 +76,7 @@ def serve(
     from vlrface.experiment.serving import serve as run
 
     run(
-        model, gallery=gallery, detect=detect, detector=detector, keys=keys, threshold=Threshold(match, fmr, fpir),
+        model, gallery=gallery, detector=detector, keys=keys, threshold=Threshold(match, fmr, fpir),
         least_score=least_score, reference=reference, engine=engine, threads=threads, flip=flip,
         listening=Listening(host, port, names, stop_seconds),
         limits=Limits(body_bytes=int(body_mb * 2**20), pixels=int(megapixels * 1e6), files=files,

@@ -97,7 +97,6 @@ def serve(
     model: Path,
     *,
     gallery: Path | None = None,
-    detect: bool = False,
     detector: Path | None = None,
     keys: Path | None = None,
     threshold: Threshold | None = None,
@@ -139,7 +138,7 @@ def serve(
             rate=rate or Rate(),
             batching=batching or Batching(),
         )
-        app = create_app(served, people, _detector(detect, detector), settings)
+        app = create_app(served, people, _detector(detector), settings)
         port = sock.getsockname()[1]
         host = f"[{where.host}]" if ":" in where.host else where.host
         print(f"serving {served.name} at http://{host}:{port}/ (Ctrl-C stops it)", flush=True)
@@ -247,10 +246,9 @@ def _reference(path: Path, space: str) -> Reference:
     return Reference.of(faces)
 
 
-def _detector(detect: bool, given: Path | None) -> Finder | None:
-    if not detect and given is None:
+def _detector(given: Path | None) -> Finder | None:
+    if given is None:
         return None
-    from vlrface.experiment.detector_file import find_detector
     from vlrface.images.detect import Detector
 
-    return Detector(find_detector(given))
+    return Detector(given)
