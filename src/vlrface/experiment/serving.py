@@ -34,42 +34,6 @@ _KEEP_ALIVE_S: Final = 75
 
 
 @dataclass(frozen=True)
-class Threshold:
-    """How the least cosine of a match is chosen: it is given, or the calibration's for a rate. One at most.
-
-    Raises:
-        VlrfaceError: more than one is given.
-    """
-
-    match: float | None = None
-    fmr: float | None = None
-    fpir: float | None = None
-
-    def __post_init__(self) -> None:
-        if sum(value is not None for value in vars(self).values()) > 1:
-            raise VlrfaceError("give one of --match, --fmr and --fpir: each sets the threshold")
-
-    def cosine(self, calibration: Calibration | None) -> float | None:
-        """The threshold; None if nothing says one.
-
-        Raises:
-            VlrfaceError: a rate is given that the calibration has no threshold for.
-        """
-        if self.match is not None:
-            return self.match
-        rates: list[tuple[Literal["fmr", "fpir"], float | None]] = [("fmr", self.fmr), ("fpir", self.fpir)]
-        for aim, target in rates:
-            if target is None:
-                continue
-            if calibration is None:
-                raise VlrfaceError(
-                    f"--{aim} needs a calibrated model: calibrate it (`vlrface calibrate`), or give --match"
-                )
-            return calibration.point(aim, target).threshold
-        return None
-
-
-@dataclass(frozen=True)
 class Listening:
     """Where a service listens.
 
@@ -99,7 +63,7 @@ def serve(
     gallery: Path | None = None,
     detector: Path | None = None,
     keys: Path | None = None,
-    threshold: Threshold | None = None,
+    match: float | None = None,
     least_score: float | None = None,
     reference: Path | None = None,
     engine: Literal["auto", "openvino", "onnxruntime"] = "auto",
@@ -128,7 +92,7 @@ def serve(
         if gallery is not None:
             people = closing.enter_context(Gallery.open(gallery, space=served.space, key=key_from_environment()))
         settings = ServiceSettings(
-            match=(threshold or Threshold()).cosine(served.calibration),
+            match=match,
             score=_least_score(least_score, served.calibration),
             keys=keys,
             hosts=_hosts(where, keys),

@@ -3,6 +3,7 @@
 import threading
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -57,7 +58,7 @@ class Detector:
         height, width = picture.shape[:2]
         with self._lock:
             self._net.setInputSize((width, height))
-            _, found = self._net.detect(np.ascontiguousarray(picture[:, :, ::-1]))
+            found: Any = self._net.detect(np.ascontiguousarray(picture[:, :, ::-1]))[1]  # None for no face
         rows = [] if found is None else np.asarray(found, np.float64).tolist()
         detections = [
             Detection((row[0], row[1], row[2], row[3]), np.array(row[4:14]).reshape(5, 2), row[14]) for row in rows
