@@ -32,7 +32,7 @@ def serve(
     waiting: int = 2048,
     stop_seconds: int = 30,
 ) -> None:
-    """Answer over HTTP: score, verify, identify, enrol, remove; with a page at / and the interface in /openapi.json.
+    """Answer over HTTP: score, verify, identify, enrol, remove; the interface is in /openapi.json.
 
     Example: vlrface serve model.onnx --gallery people.db --match 0.42
 
@@ -44,7 +44,7 @@ def serve(
     takes its key from VLRFACE_GALLERY_KEY.
 
     Args:
-        model: An exported .onnx, a checkpoint, or a run's folder for its best.
+        model: An .onnx file with its card, a checkpoint, or a run's folder for its best.
         gallery: Who is enrolled (`vlrface gallery create`); without it, it scores and verifies only.
         keys: File of API keys (`vlrface keys create`); read again when it changes.
         host: Address to listen on; any but this machine's own needs --keys.

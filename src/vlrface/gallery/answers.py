@@ -229,7 +229,7 @@ def not_recognizable(
     if rules.score is not None:
         if np.isnan(score):
             raise VlrfaceError(
-                "the rules ask for a score, and the model has none: calibrate it (`vlrface calibrate`), or leave it out"
+                "the rules ask for a score, and the model has none: train it with held-out people, or leave it out"
             )
         if score < rules.score:
             return Answer("not recognizable", f"Its score {score:.2f} is below the least of {rules.score:.2f}.")
