@@ -17,7 +17,7 @@ def served(monkeypatch):
     trunk = MobileFaceNet(mobilefacenet_input(32, 32), seed=0)
     network = Recognizer(trunk, PerceptibilityRegression(trunk.feature_shape, seed=0)).eval()
     model = ServedModel(network, "made", "made", None, flip=True)
-    monkeypatch.setattr(enrolling, "load_served", lambda path: model)
+    monkeypatch.setattr(enrolling, "load_served", lambda _: model)
     monkeypatch.delenv("VLRFACE_GALLERY_KEY", raising=False)
 
 
