@@ -10,9 +10,8 @@ import pytest
 
 from vlrface import cli
 from vlrface.experiment import serving
-from vlrface.experiment.serving import Listening, Threshold
+from vlrface.experiment.serving import Listening
 from vlrface.gallery import Gallery
-from vlrface.metrics.calibration import Calibration
 from vlrface.service import ServiceSettings, read_keys
 from vlrface.service.app import service_of
 from vlrface.types import UNRECOGNIZABLE_ROLE, Faces, VlrfaceError
@@ -20,15 +19,6 @@ from vlrface.types import UNRECOGNIZABLE_ROLE, Faces, VlrfaceError
 from .made import DIM, SPACE, MadeModel
 
 MODEL = Path("model.onnx")
-
-
-class Pointed(Calibration):
-    """A calibration with a threshold."""
-
-    def point(self, aim, target):
-        if (aim, target) != ("fpir", 0.01):
-            raise VlrfaceError("no such point")
-        return SimpleNamespace(threshold=0.37)
 
 
 @pytest.fixture
@@ -144,19 +134,6 @@ def test_a_gallery_needs_its_model_and_a_threshold(command, built, tmp_path):
     assert code == 0
 
 
-def test_thresholds():
-    calibration = Pointed(1.0, 0.0, 0.0, 1.0, 100, 100, 0.5, 0.0)
-    assert Threshold(match=0.4).cosine(None) == 0.4
-    assert Threshold().cosine(None) is None
-    assert Threshold(fpir=0.01).cosine(calibration) == 0.37
-    with pytest.raises(VlrfaceError, match="one of"):
-        Threshold(match=0.4, fmr=0.01)
-    with pytest.raises(VlrfaceError, match="no such point"):
-        Threshold(fmr=0.01).cosine(calibration)
-    with pytest.raises(VlrfaceError, match="--fmr needs a calibrated model"):
-        Threshold(fmr=0.01).cosine(None)
-
-
 def test_a_reference_is_of_the_same_model(built, tmp_path):
     serving.serve(MODEL, reference=faces_file(tmp_path / "a.npz"), listening=Listening(port=0))
     reference = settings_of(built).reference
@@ -171,9 +148,9 @@ def test_an_encrypted_gallery_takes_its_key_from_the_environment(built, tmp_path
     path = tmp_path / "sealed.db"
     Gallery.create(path, space=SPACE, dim=DIM, key=bytes(32)).close()
     with pytest.raises(VlrfaceError, match="VLRFACE_GALLERY_KEY"):
-        serving.serve(MODEL, gallery=path, threshold=Threshold(0.4), listening=Listening(port=0))
+        serving.serve(MODEL, gallery=path, match=0.4, listening=Listening(port=0))
     monkeypatch.setenv("VLRFACE_GALLERY_KEY", "00" * 32)
-    serving.serve(MODEL, gallery=path, threshold=Threshold(0.4), listening=Listening(port=0))
+    serving.serve(MODEL, gallery=path, match=0.4, listening=Listening(port=0))
     assert len(built) == 1
 
 

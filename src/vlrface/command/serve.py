@@ -16,10 +16,7 @@ def serve(
     port: int = 8000,
     names: tuple[str, ...] = (),
     match: float | None = None,
-    fmr: float | None = None,
-    fpir: float | None = None,
     least_score: float | None = None,
-    detect: bool = False,
     detector: Path | None = None,
     reference: Path | None = None,
     engine: Literal["auto", "openvino", "onnxruntime"] = "auto",
@@ -54,11 +51,8 @@ def serve(
         port: 0 takes a free one, and prints it.
         names: Further names by which it may be called; with keys and none given, any.
         match: Least cosine of a match.
-        fmr: Take the calibration's threshold for this false match rate instead.
-        fpir: Take the calibration's threshold for this rate of false alarms in a search instead.
         least_score: Least score of a face that is searched or enrolled; default the calibration's limit of
             "unrecognizable"; 0 asks for none.
-        detect: Take whole pictures too, with a detector that is fetched once.
         detector: Take whole pictures too, with this detector (.onnx).
         reference: Faces file (.npz) of the same model, to show a face's place among others.
         engine: What runs an exported model.
@@ -74,11 +68,11 @@ def serve(
         waiting: Faces that may wait; more are answered with 503.
         stop_seconds: Time to finish what was taken.
     """
-    from vlrface.experiment.serving import Batching, Limits, Listening, Rate, Threshold
+    from vlrface.experiment.serving import Batching, Limits, Listening, Rate
     from vlrface.experiment.serving import serve as run
 
     run(
-        model, gallery=gallery, detect=detect, detector=detector, keys=keys, threshold=Threshold(match, fmr, fpir),
+        model, gallery=gallery, detector=detector, keys=keys, match=match,
         least_score=least_score, reference=reference, engine=engine, threads=threads, flip=flip,
         listening=Listening(host, port, names, stop_seconds),
         limits=Limits(body_bytes=int(body_mb * 2**20), pixels=int(megapixels * 1e6), files=files,

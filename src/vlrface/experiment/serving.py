@@ -34,42 +34,6 @@ _KEEP_ALIVE_S: Final = 75
 
 
 @dataclass(frozen=True)
-class Threshold:
-    """How the least cosine of a match is chosen: it is given, or the calibration's for a rate. One at most.
-
-    Raises:
-        VlrfaceError: more than one is given.
-    """
-
-    match: float | None = None
-    fmr: float | None = None
-    fpir: float | None = None
-
-    def __post_init__(self) -> None:
-        if sum(value is not None for value in vars(self).values()) > 1:
-            raise VlrfaceError("give one of --match, --fmr and --fpir: each sets the threshold")
-
-    def cosine(self, calibration: Calibration | None) -> float | None:
-        """The threshold; None if nothing says one.
-
-        Raises:
-            VlrfaceError: a rate is given that the calibration has no threshold for.
-        """
-        if self.match is not None:
-            return self.match
-        rates: list[tuple[Literal["fmr", "fpir"], float | None]] = [("fmr", self.fmr), ("fpir", self.fpir)]
-        for aim, target in rates:
-            if target is None:
-                continue
-            if calibration is None:
-                raise VlrfaceError(
-                    f"--{aim} needs a calibrated model: calibrate it (`vlrface calibrate`), or give --match"
-                )
-            return calibration.point(aim, target).threshold
-        return None
-
-
-@dataclass(frozen=True)
 class Listening:
     """Where a service listens.
 
@@ -97,10 +61,9 @@ def serve(
     model: Path,
     *,
     gallery: Path | None = None,
-    detect: bool = False,
     detector: Path | None = None,
     keys: Path | None = None,
-    threshold: Threshold | None = None,
+    match: float | None = None,
     least_score: float | None = None,
     reference: Path | None = None,
     engine: Literal["auto", "openvino", "onnxruntime"] = "auto",
@@ -129,7 +92,7 @@ def serve(
         if gallery is not None:
             people = closing.enter_context(Gallery.open(gallery, space=served.space, key=key_from_environment()))
         settings = ServiceSettings(
-            match=(threshold or Threshold()).cosine(served.calibration),
+            match=match,
             score=_least_score(least_score, served.calibration),
             keys=keys,
             hosts=_hosts(where, keys),
@@ -139,7 +102,7 @@ def serve(
             rate=rate or Rate(),
             batching=batching or Batching(),
         )
-        app = create_app(served, people, _detector(detect, detector), settings)
+        app = create_app(served, people, _detector(detector), settings)
         port = sock.getsockname()[1]
         host = f"[{where.host}]" if ":" in where.host else where.host
         print(f"serving {served.name} at http://{host}:{port}/ (Ctrl-C stops it)", flush=True)
@@ -247,10 +210,9 @@ def _reference(path: Path, space: str) -> Reference:
     return Reference.of(faces)
 
 
-def _detector(detect: bool, given: Path | None) -> Finder | None:
-    if not detect and given is None:
+def _detector(given: Path | None) -> Finder | None:
+    if given is None:
         return None
-    from vlrface.experiment.detector_file import find_detector
     from vlrface.images.detect import Detector
 
-    return Detector(find_detector(given))
+    return Detector(given)

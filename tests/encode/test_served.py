@@ -1,0 +1,42 @@
+"""A model that answers."""
+
+import numpy as np
+
+from vlrface.encode.served import ServedModel
+from vlrface.metrics.calibration import Calibration
+from vlrface.models import MobileFaceNet, PerceptibilityRegression, Recognizer
+from vlrface.models.mobilefacenet import mobilefacenet_input
+
+CALIBRATION = Calibration(1.0, 0.0, 0.0, 1.0, gallery_size=10, faces=10, rank1=0.5, calibration_error=0.1)
+
+
+def model(calibration):
+    trunk = MobileFaceNet(mobilefacenet_input(32, 32), seed=0)
+    network = Recognizer(trunk, PerceptibilityRegression(trunk.feature_shape, seed=0)).eval()
+    return ServedModel(network, "made", "made", calibration, flip=True)
+
+
+def crops():
+    rng = np.random.default_rng(0)
+    return [rng.integers(0, 256, (side, side + 2, 3), np.uint8) for side in (20, 32, 50)]
+
+
+def test_it_sees_what_its_encoder_sees():
+    served = model(CALIBRATION)
+    looks = served.look(crops(), batch_size=2)
+    faces = served.encoder.faces(crops(), flip=True)
+    np.testing.assert_allclose(looks.embeddings * looks.norms[:, None], faces.embeddings, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(looks.embeddings, axis=1), 1, rtol=1e-6)
+    np.testing.assert_allclose(looks.recognizability, faces.recognizability, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(looks.scores, CALIBRATION.score(looks.recognizability))
+    assert looks.verdicts.tolist() == CALIBRATION.verdict(looks.recognizability).tolist()
+
+
+def test_without_calibration_nothing_is_said():
+    looks = model(None).look(crops())
+    assert np.isnan(looks.scores).all()
+    assert looks.verdicts.tolist() == ["", "", ""]
+
+
+def test_no_crops_are_no_looks():
+    assert len(model(CALIBRATION).look([]).embeddings) == 0
