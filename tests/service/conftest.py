@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import ssl
 
 import httpx
 import pytest
@@ -10,6 +11,10 @@ from vlrface.service.app import service_of
 from vlrface.service.journal import LOGGER
 
 from .made import made_app
+
+
+TLS = ssl.create_default_context()
+"""Never used; each client of httpx would make its own."""
 
 
 class Client:
@@ -25,7 +30,7 @@ class Client:
 
         async def asked():
             transport = httpx.ASGITransport(self.app, client=client)
-            async with httpx.AsyncClient(transport=transport, base_url=f"http://{host}") as caller:
+            async with httpx.AsyncClient(transport=transport, base_url=f"http://{host}", verify=TLS) as caller:
                 return await caller.request(method, url, headers=headers, **rest)
 
         return self.loop.run(asked())

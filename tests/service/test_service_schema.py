@@ -13,6 +13,9 @@ from vlrface.service.app import service_of
 
 from .made import destroyed, made_app, mosaic, people, png
 
+# schemathesis now and then draws a number from `random` within a strategy.
+pytestmark = pytest.mark.filterwarnings("ignore:Do not use the .random. module inside strategies")
+
 FACES = people()
 PICTURES = [png(FACES[0, 0]), png(FACES[1, 0]), png(destroyed(FACES[0, 0])), png(mosaic(FACES[:2, 0]))]
 EXAMPLES = 20
