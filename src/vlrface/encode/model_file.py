@@ -25,6 +25,10 @@ MAX_EXTERNAL_FILES: Final = 10_000
 
 _MAX_DEPTH: Final = 100  # as protobuf's own readers
 
+_GRAPH: Final = 7
+_METADATA: Final = 14
+"""Fields of a model."""
+
 _ENTRY: Final = "entry"
 _PARTS: Final[Mapping[str, Mapping[int, str]]] = {
     "model": {7: "graph", 20: "training", 25: "function"},
@@ -110,6 +114,33 @@ def external_names(data: bytes, name: str) -> list[str]:
     except ValueError as error:
         raise VlrfaceError(f"{name}: not an ONNX model ({error}). Export it again") from error
     return sorted(names)
+
+
+def metadata_of(data: bytes) -> dict[str, str]:
+    """The texts that a model's maker wrote into it (metadata_props), by key; of a key that occurs twice, the last.
+
+    Raises:
+        ValueError: not a protobuf message, or no UTF-8.
+    """
+    found: dict[str, str] = {}
+    for number, entry in _fields(memoryview(data)):
+        if number == _METADATA:
+            parts = {key: bytes(value) for key, value in _fields(entry)}
+            found[parts.get(1, b"").decode("utf-8")] = parts.get(2, b"").decode("utf-8")
+    return found
+
+
+def graph_sha256(data: bytes) -> str:
+    """Hash of a model's graph, weights included, in hexadecimal: what stays equal if only metadata change.
+
+    Raises:
+        ValueError: not a protobuf message.
+    """
+    digest = hashlib.sha256()
+    for number, part in _fields(memoryview(data)):
+        if number == _GRAPH:
+            digest.update(part)
+    return digest.hexdigest()
 
 
 def _locations(entry: memoryview) -> set[str]:

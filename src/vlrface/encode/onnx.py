@@ -1,4 +1,4 @@
-"""Any face network in ONNX, by ONNX Runtime on the CPU.
+"""Any face network in ONNX, by ONNX Runtime or OpenVINO on the CPU.
 
 A model from somewhere else is a program, though a harmless one: it has no way to files or network but its external data
 (see `vlrface.encode.model_file`), and libraries of custom operators are never loaded. What it may still do is to take
@@ -8,16 +8,20 @@ much time and memory, as any large model does.
 import os
 import re
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 from jaxtyping import Float32, UInt8
 from numpy import ndarray
 
-from vlrface.encode.card import ModelCard, PictureInput, find_card
+from vlrface.encode.card import ModelCard, PictureInput, card_beside, find_card
+from vlrface.encode.exported import ATTENTION, read_export_card
 from vlrface.encode.model_file import read_model_file
 from vlrface.images.framing import Framing, frame
 from vlrface.types import VlrfaceError
+
+Engine = Literal["onnxruntime", "openvino", "openvino-bf16"]
+"""What runs a graph."""
 
 _DTYPES: Final = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(uint8)": np.uint8}
 _MAX_FIXED_BATCH: Final = 1024
@@ -27,20 +31,29 @@ _SAME: Final = 1e-3
 
 
 def load_onnx(
-    path: Path, card: Path | None = None, given: ModelCard | None = None, *, threads: int | None = None
+    path: Path,
+    card: Path | None = None,
+    given: ModelCard | None = None,
+    *,
+    threads: int | None = None,
+    engine: Engine = "onnxruntime",
 ) -> "OnnxEncoder":
     """A model with its card.
 
     Args:
         path: the .onnx file.
-        card: its card; None for `model.onnx.json` beside it, if there is one.
+        card: its card; None for `model.onnx.json` beside it, if there is one, else what the model says itself if
+            `vlrface export` wrote it.
         given: what holds against the card.
         threads: see `OnnxEncoder`.
+        engine: see `OnnxEncoder`.
 
     Raises:
-        VlrfaceError: see `OnnxEncoder` and `vlrface.encode.card.find_card`.
+        VlrfaceError: see `OnnxEncoder`, `vlrface.encode.card.find_card` and `vlrface.encode.exported.read_export_card`.
     """
-    return OnnxEncoder(path, find_card(path, card, given), threads=threads)
+    exported = read_export_card(path) if card is None and not card_beside(path).exists() else None
+    found = find_card(path, card, given) if exported is None else exported.model_card().updated(given or ModelCard())
+    return OnnxEncoder(path, found, threads=threads, engine=engine)
 
 
 class OnnxEncoder:
@@ -54,18 +67,22 @@ class OnnxEncoder:
     Args:
         path: the .onnx file, at most 2 GiB; up to 8 GiB of external data lie in its folder.
         card: how a picture becomes the input, see `find_card`.
-        threads: of ONNX Runtime; None for all cores that this process may use.
+        threads: of the engine; None for all cores that this process may use.
+        engine: "onnxruntime", "openvino", or "openvino-bf16", which computes in bfloat16 where the processor can.
 
     Raises:
-        VlrfaceError: onnxruntime is not installed; the file is no ONNX model, or wants files outside its folder; the
+        VlrfaceError: the engine is not installed; the file is no ONNX model, or wants files outside its folder; the
             graph does not take one colour picture or gives no embedding; the card does not fit it.
     """
 
-    def __init__(self, path: Path, card: ModelCard, *, threads: int | None = None) -> None:
+    def __init__(
+        self, path: Path, card: ModelCard, *, threads: int | None = None, engine: Engine = "onnxruntime"
+    ) -> None:
         self.file = read_model_file(path)
         self.card = card
         self._name = str(path)
-        self._session = _session(path, threads or _cores())
+        self.engine: Engine = engine
+        self._session = _session(path, threads or _cores(), engine)
         self._feed, self._dtype, shape = _picture_input(self._session, self._name)
         self._input = card.input_of(shape, self._name, raw=self._dtype is np.uint8)
         self._outputs = _outputs(self._session, card, self._name)
@@ -133,6 +150,19 @@ class OnnxEncoder:
             embeddings[rows], recognizability[rows] = embedding, index
         return embeddings, recognizability
 
+    def attention_maps(self, images: UInt8[ndarray, "n h w 3"]) -> Float32[ndarray, "n fh fw"] | None:
+        """Where the network looks, in (0, 1), of crops of the input's size; None if the graph does not say."""
+        if not len(images) or ATTENTION not in {each.name for each in self._session.get_outputs()}:
+            return None
+        maps = np.asarray(self._session.run([ATTENTION], {self._feed: self._pixels(images)})[0], np.float32)
+        return maps if maps.ndim == 3 and len(maps) == len(images) else None
+
+    def _pixels(self, images: ndarray) -> ndarray:
+        """What the graph is fed: bytes as they are where it takes them so."""
+        if self._dtype is np.uint8 and self.input.order == "rgb" and self.input.layout == "nhwc":
+            return np.ascontiguousarray(images)
+        return self.input.normalised(images).astype(self._dtype, copy=False)
+
     def _filled(self, images: ndarray) -> tuple[ndarray, ndarray]:
         """Run up to a whole batch, filled up where the graph's is fixed."""
         count = len(images)
@@ -142,9 +172,8 @@ class OnnxEncoder:
         return embedding[:count], index[:count]
 
     def _run(self, images: ndarray) -> tuple[ndarray, ndarray]:
-        pixels = self.input.normalised(images).astype(self._dtype, copy=False)
         try:
-            found = self._session.run(list(self._outputs), {self._feed: pixels})
+            found = self._session.run(list(self._outputs), {self._feed: self._pixels(images)})
         except Exception as error:  # the runtime has a dozen kinds, none of them public
             raise VlrfaceError(f"{self._name}: fails on {len(images)} pictures ({_reason(error)})") from error
         embedding = self._rows(self._outputs[0], found[0], len(images))
@@ -202,7 +231,11 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _session(path: Path, threads: int) -> Any:
+def _session(path: Path, threads: int, engine: Engine) -> Any:
+    if engine != "onnxruntime":
+        from vlrface.encode.openvino import OpenVinoSession
+
+        return OpenVinoSession(path, threads, bfloat16=engine == "openvino-bf16")
     try:
         import onnxruntime
     except ImportError as error:

@@ -1,0 +1,123 @@
+"""A network as an ONNX graph: uint8 crops in; embedding, recognizability and attention out, normalisation inside."""
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float32, UInt8
+from numpy import ndarray
+from torch import Tensor, nn
+
+from vlrface.encode.exported import ATTENTION, CARD_KEY, EMBEDDING, INPUT, RECOGNIZABILITY, ExportCard
+from vlrface.encode.model_file import graph_sha256
+from vlrface.files import written_atomically
+from vlrface.models.recognizer import Recognizer
+from vlrface.types import VlrfaceError
+
+OPSET = 18
+_BATCH = 32
+
+
+class _Served(nn.Module):
+    """What leaves the graph: the embedding that serves, the index, and attention if there is one."""
+
+    def __init__(self, recognizer: Recognizer) -> None:
+        super().__init__()
+        self.recognizer = recognizer
+
+    def forward(self, crops: UInt8[Tensor, "b h w 3"]) -> tuple[Tensor, ...]:
+        output = self.recognizer(crops)
+        served = (self.recognizer.served(output), output.recognizability)
+        return served if self.recognizer.attention is None else (*served, output.attention[:, 0])
+
+
+def to_graph(recognizer: Recognizer) -> Any:
+    """The network in evaluation mode as an ONNX model (`onnx.ModelProto`) in float32.
+
+    Its input is `crops`, uint8 (n, h, w, 3), RGB, of the network's input size, of any number; its outputs are `embedding`
+    (n, d), not normalised, `recognizability` (n,), NaN without a regression, and `attention` (n, fh, fw) if the network
+    attends.
+
+    Raises:
+        ModuleNotFoundError: onnx or onnxscript is not installed.
+    """
+    import onnx  # noqa: F401  # both are asked for before the work
+    import onnxscript  # noqa: F401
+
+    was_training = recognizer.training
+    served = _Served(recognizer).eval()
+    names = [EMBEDDING, RECOGNIZABILITY] + ([] if recognizer.attention is None else [ATTENTION])
+    spec = recognizer.input
+    example = torch.zeros((2, spec.height, spec.width, 3), dtype=torch.uint8, device=next(served.parameters()).device)
+    try:
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")  # of the exporter, about itself
+            program = torch.onnx.export(
+                served, (example,), dynamo=True, opset_version=OPSET, input_names=[INPUT], output_names=names,
+                dynamic_shapes=({0: torch.export.Dim("n")},), verbose=False,
+            )  # fmt: skip
+    finally:
+        recognizer.train(was_training)
+    assert program is not None  # no file was named  # noqa: S101
+    return program.model_proto
+
+
+def to_int8(graph: Any, crops: UInt8[ndarray, "n h w 3"]) -> Any:
+    """The graph with convolutions and products in int8 (quantised and dequantised in ONNX's own operators).
+
+    Args:
+        graph: of `to_graph`.
+        crops: framed crops as they will come, some hundred: ranges of the values between layers are measured on them.
+
+    Raises:
+        ModuleNotFoundError: nncf is not installed.
+        VlrfaceError: no crops.
+    """
+    import nncf
+
+    if not len(crops):
+        raise VlrfaceError("int8 needs crops to measure ranges on: give --calibration-data")
+
+    def batches() -> Iterator[dict[str, ndarray]]:
+        for start in range(0, len(crops), _BATCH):
+            yield {INPUT: np.ascontiguousarray(crops[start : start + _BATCH])}
+
+    count = -(-len(crops) // _BATCH)
+    return nncf.quantize(graph, nncf.Dataset(list(batches())), subset_size=count)
+
+
+def write_export(graph: Any, card: ExportCard, path: Path) -> ExportCard:
+    """Write a graph with its card into one file, atomically.
+
+    Args:
+        graph: an `onnx.ModelProto`.
+        card: what is said of it; its `graph` is filled in here.
+        path: the .onnx file.
+
+    Returns:
+        The card as it is written.
+
+    Raises:
+        VlrfaceError: the model is larger than 2 GiB.
+    """
+    try:
+        del graph.metadata_props[:]
+        written = replace(card, graph=graph_sha256(graph.SerializeToString()))
+        entry = graph.metadata_props.add()
+        entry.key, entry.value = CARD_KEY, written.to_json()
+        data = graph.SerializeToString()
+    except ValueError as error:
+        raise VlrfaceError(f"{path}: too large for one ONNX file ({error})") from error
+    with written_atomically(path) as temporary:
+        temporary.write_bytes(data)
+    return written
+
+
+def cosines(first: Float32[ndarray, "n d"], second: Float32[ndarray, "n d"]) -> Float32[ndarray, " n"]:
+    """Cosine of each row with the other's."""
+    lengths = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
+    return (first * second).sum(axis=1) / lengths
