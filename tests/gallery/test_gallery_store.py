@@ -109,7 +109,7 @@ def test_three_kinds_of_answer_each_with_its_reason(tmp_path, rng):
         assert "could not be encoded" in found[4].reason
         assert empty.kind == "unknown"
         assert "empty" in empty.reason
-        with pytest.raises(VlrfaceError, match="calibrate"):
+        with pytest.raises(VlrfaceError, match="the model has none"):
             search(gallery, rows, score=0.5)
         with pytest.raises(VlrfaceError, match="model gives none"):
             search(gallery, rows, index=0.5)

@@ -5,7 +5,6 @@ from typing import Literal
 
 import tyro
 
-from vlrface.types import VlrfaceError
 
 
 def gallery(
@@ -30,6 +29,7 @@ def gallery(
         person: remove: who.
     """
     from vlrface.experiment import enrolling
+    from vlrface.types import VlrfaceError
 
     if action in ("create", "enrol") and model is None:
         raise VlrfaceError(f"gallery {action} needs --model")
