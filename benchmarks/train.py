@@ -6,8 +6,8 @@ The plain step: float32, default memory format, eager, the same trunk and batch;
 margin put in place, gradient clipping at 5, SGD, and the loss read at each step. Ours: `vlrface.train`'s own step with
 its defaults (precision "auto", channels last, compiled), for plain ArcFace and for the full method: regression,
 attention, diversion, projection, distillation, averaged weights, and the share of measuring 256 unrecognizable faces
-every 6,400 pictures, as `recipes/lfw_vlr.py` has it (50 steps of 128). All ways are timed in turn, a block of steps each, and medians of the
-blocks are taken; input is 112 x 112 pixels.
+every 6,400 pictures, as `recipes/lfw_vlr.py` has it (50 steps of 128). All ways are timed in turn, a block of steps
+each, and medians of the blocks are taken; input is 112 x 112 pixels.
 
 The last line is JSON: `<trunk>_speedup` (plain over ArcFace), `full_over_arcface` (the worst of the trunks; by trunk
 beside it), and on CUDA `mfu`: of IResNet-50's ArcFace step, floating-point operations as torch counts them, per second,

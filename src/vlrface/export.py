@@ -38,8 +38,8 @@ class _Served(nn.Module):
 def to_graph(recognizer: Recognizer) -> Any:
     """The network in evaluation mode as an ONNX model (`onnx.ModelProto`) in float32.
 
-    Its input is `crops`, uint8 (n, h, w, 3), RGB, of the network's input size, of any number; its outputs are `embedding`
-    (n, d), not normalised, `recognizability` (n,), NaN without a regression, and `attention` (n, fh, fw) if the network
+    Its input is `crops`, uint8 (n, h, w, 3), RGB, of the network's input size, of any number; its outputs are
+    `embedding` (n, d), not normalised, `recognizability` (n,), NaN without a regression, and `attention` (n, fh, fw) if the network
     attends.
 
     Raises:

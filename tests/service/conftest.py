@@ -12,7 +12,6 @@ from vlrface.service.journal import LOGGER
 
 from .made import made_app
 
-
 TLS = ssl.create_default_context()
 """Never used; each client of httpx would make its own."""
 

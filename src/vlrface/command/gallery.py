@@ -6,7 +6,6 @@ from typing import Literal
 import tyro
 
 
-
 def gallery(
     action: tyro.conf.Positional[Literal["create", "enrol", "list", "remove"]],
     file: tyro.conf.Positional[Path],
