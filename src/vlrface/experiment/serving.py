@@ -62,6 +62,7 @@ def serve(
     *,
     gallery: Path | None = None,
     detector: Path | None = None,
+    smallest_px: float = 12.0,
     keys: Path | None = None,
     match: float | None = None,
     least_score: float | None = None,
@@ -87,6 +88,7 @@ def serve(
         sock = closing.enter_context(listening_socket(where))
         from vlrface.experiment.served import load_served
 
+        finder = _detector(detector, smallest_px)
         served = load_served(model, engine=engine, threads=threads, flip=flip)
         people = None
         if gallery is not None:
@@ -102,7 +104,7 @@ def serve(
             rate=rate or Rate(),
             batching=batching or Batching(),
         )
-        app = create_app(served, people, _detector(detector), settings)
+        app = create_app(served, people, finder, settings)
         port = sock.getsockname()[1]
         host = f"[{where.host}]" if ":" in where.host else where.host
         print(f"serving {served.name} at http://{host}:{port}/ (Ctrl-C stops it)", flush=True)
@@ -210,9 +212,9 @@ def _reference(path: Path, space: str) -> Reference:
     return Reference.of(faces)
 
 
-def _detector(given: Path | None) -> Finder | None:
+def _detector(given: Path | None, smallest_px: float) -> Finder | None:
     if given is None:
         return None
-    from vlrface.images.detect import Detector
+    from vlrface.experiment.detecting import Finding, open_detector
 
-    return Detector(given)
+    return open_detector(given, Finding(smallest_px=smallest_px))
