@@ -39,8 +39,8 @@ def to_graph(recognizer: Recognizer) -> Any:
     """The network in evaluation mode as an ONNX model (`onnx.ModelProto`) in float32.
 
     Its input is `crops`, uint8 (n, h, w, 3), RGB, of the network's input size, of any number; its outputs are
-    `embedding` (n, d), not normalised, `recognizability` (n,), NaN without a regression, and `attention` (n, fh, fw) if the network
-    attends.
+    `embedding` (n, d), not normalised, `recognizability` (n,), NaN without a regression, and `attention` (n, fh, fw)
+    if the network attends.
 
     Raises:
         ModuleNotFoundError: onnx or onnxscript is not installed.
