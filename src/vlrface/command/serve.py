@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 
 import tyro
 
+from vlrface.experiment.options import EngineChoice
+
 Role = Literal["read", "enrol", "admin"]
 
 
@@ -19,7 +21,7 @@ def serve(
     least_score: float | None = None,
     detector: Path | None = None,
     reference: Path | None = None,
-    engine: Literal["auto", "openvino", "onnxruntime"] = "auto",
+    engine: EngineChoice = "auto",
     threads: int | None = None,
     flip: bool = True,
     body_mb: float = 16.0,
