@@ -110,7 +110,9 @@ def to_int8(graph: Any, crops: UInt8[ndarray, "n h w 3"]) -> Any:
             yield {INPUT: np.ascontiguousarray(crops[start : start + _BATCH])}
 
     count = -(-len(crops) // _BATCH)
-    return nncf.quantize(graph, nncf.Dataset(list(batches())), subset_size=count)
+    # Its bias correction cannot follow layers that serve twice, as the embedding layer does with attention.
+    advanced = nncf.AdvancedQuantizationParameters(disable_bias_correction=True)
+    return nncf.quantize(graph, nncf.Dataset(list(batches())), subset_size=count, advanced_parameters=advanced)
 
 
 def write_export(graph: Any, card: ExportCard, path: Path) -> ExportCard:
