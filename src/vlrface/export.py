@@ -1,8 +1,10 @@
 """A network as an ONNX graph: uint8 crops in; embedding, recognizability and attention out, normalisation inside."""
 
+import logging
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,7 @@ _BATCH = 32
 
 
 class _Served(nn.Module):
-    """What leaves the graph: the embedding that serves, the index, and attention if there is one."""
+    """What leaves the graph: the embedding that serves; index and attention, if the network has them."""
 
     def __init__(self, recognizer: Recognizer) -> None:
         super().__init__()
@@ -31,36 +33,57 @@ class _Served(nn.Module):
 
     def forward(self, crops: UInt8[Tensor, "b h w 3"]) -> tuple[Tensor, ...]:
         output = self.recognizer(crops)
-        served = (self.recognizer.served(output), output.recognizability)
-        return served if self.recognizer.attention is None else (*served, output.attention[:, 0])
+        found = {
+            EMBEDDING: self.recognizer.served(output),
+            RECOGNIZABILITY: output.recognizability,
+            ATTENTION: output.attention[:, 0],
+        }
+        return tuple(found[name] for name in self.names())
+
+    def names(self) -> list[str]:
+        """Of the outputs."""
+        has = {
+            EMBEDDING: True,
+            RECOGNIZABILITY: self.recognizer.regression is not None,
+            ATTENTION: self.recognizer.attention is not None,
+        }
+        return [name for name, there in has.items() if there]
 
 
 def to_graph(recognizer: Recognizer) -> Any:
     """The network in evaluation mode as an ONNX model (`onnx.ModelProto`) in float32.
 
     Its input is `crops`, uint8 (n, h, w, 3), RGB, of the network's input size, of any number; its outputs are
-    `embedding` (n, d), not normalised, `recognizability` (n,), NaN without a regression, and `attention` (n, fh, fw) if the network
-    attends.
+    `embedding` (n, d), not normalised, `recognizability` (n,) if the network has a regression, and `attention`
+    (n, fh, fw) if it attends.
 
     Raises:
         ModuleNotFoundError: onnx or onnxscript is not installed.
     """
-    import onnx  # noqa: F401  # both are asked for before the work
-    import onnxscript  # noqa: F401
-
+    for needed in ("onnx", "onnxscript"):  # asked for before the work
+        import_module(needed)
     was_training = recognizer.training
     served = _Served(recognizer).eval()
-    names = [EMBEDDING, RECOGNIZABILITY] + ([] if recognizer.attention is None else [ATTENTION])
     spec = recognizer.input
     example = torch.zeros((2, spec.height, spec.width, 3), dtype=torch.uint8, device=next(served.parameters()).device)
+    log = logging.getLogger("torch.onnx")
+    level = log.level
     try:
         with warnings.catch_warnings(), torch.no_grad():
-            warnings.simplefilter("ignore")  # of the exporter, about itself
+            warnings.simplefilter("ignore")  # of the exporter, about itself and torchvision
+            log.setLevel(logging.ERROR)
+            # Not left to the exporter, which would fix the batch's length in silence where it cannot stay open.
+            traced = torch.export.export(served, (example,), dynamic_shapes=({0: torch.export.Dim("n")},))
             program = torch.onnx.export(
-                served, (example,), dynamo=True, opset_version=OPSET, input_names=[INPUT], output_names=names,
-                dynamic_shapes=({0: torch.export.Dim("n")},), verbose=False,
-            )  # fmt: skip
+                traced,
+                dynamo=True,
+                opset_version=OPSET,
+                input_names=[INPUT],
+                output_names=served.names(),
+                verbose=False,
+            )
     finally:
+        log.setLevel(level)
         recognizer.train(was_training)
     assert program is not None  # no file was named  # noqa: S101
     return program.model_proto
@@ -87,7 +110,9 @@ def to_int8(graph: Any, crops: UInt8[ndarray, "n h w 3"]) -> Any:
             yield {INPUT: np.ascontiguousarray(crops[start : start + _BATCH])}
 
     count = -(-len(crops) // _BATCH)
-    return nncf.quantize(graph, nncf.Dataset(list(batches())), subset_size=count)
+    # Its bias correction cannot follow layers that serve twice, as the embedding layer does with attention.
+    advanced = nncf.AdvancedQuantizationParameters(disable_bias_correction=True)
+    return nncf.quantize(graph, nncf.Dataset(list(batches())), subset_size=count, advanced_parameters=advanced)
 
 
 def write_export(graph: Any, card: ExportCard, path: Path) -> ExportCard:

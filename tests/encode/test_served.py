@@ -4,7 +4,8 @@ import numpy as np
 
 from vlrface.encode.served import ServedModel
 from vlrface.metrics.calibration import Calibration
-from vlrface.models import MobileFaceNet, PerceptibilityRegression, Recognizer
+from vlrface.models import MobileFaceNet, PerceptibilityAttention, PerceptibilityRegression, Recognizer
+from vlrface.models.attention import spatial_kernel
 from vlrface.models.mobilefacenet import mobilefacenet_input
 
 CALIBRATION = Calibration(1.0, 0.0, 0.0, 1.0, gallery_size=10, faces=10, rank1=0.5, calibration_error=0.1)
@@ -40,3 +41,13 @@ def test_without_calibration_nothing_is_said():
 
 def test_no_crops_are_no_looks():
     assert len(model(CALIBRATION).look([]).embeddings) == 0
+
+
+def test_where_it_looks():
+    trunk = MobileFaceNet(mobilefacenet_input(32, 32), seed=0)
+    attention = PerceptibilityAttention(trunk.feature_shape[0], kernel=spatial_kernel(trunk.feature_shape), seed=0)
+    maps = ServedModel(Recognizer(trunk, attention=attention), "made", "made", None, flip=True).attention(crops())
+    assert maps.shape == (3, 2, 2)
+    assert (maps > 0).all()
+    assert (maps < 1).all()
+    assert model(None).attention(crops()) is None

@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 
 import tyro
 
+from vlrface.experiment.options import EngineChoice
+
 Role = Literal["read", "enrol", "admin"]
 
 
@@ -20,7 +22,7 @@ def serve(
     detector: Path | None = None,
     smallest_face: float = 12.0,
     reference: Path | None = None,
-    engine: Literal["auto", "openvino", "onnxruntime"] = "auto",
+    engine: EngineChoice = "auto",
     threads: int | None = None,
     flip: bool = True,
     body_mb: float = 16.0,

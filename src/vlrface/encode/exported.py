@@ -35,6 +35,7 @@ class ExportCard:
         precision: of the graph.
         config: the resolved configuration, JSON values.
         framing: which window of a crop the network sees.
+        recognizability: whether the graph gives an index.
         calibration: what the index means; None where nobody knows.
         graph: `graph_sha256` of the graph that was written.
         parity: figures of the export beside the network that it was made of, by name.
@@ -46,6 +47,7 @@ class ExportCard:
     precision: Precision
     config: Mapping[str, Any]
     framing: Framing
+    recognizability: bool
     calibration: Calibration | None
     graph: str
     parity: Mapping[str, float]
@@ -54,6 +56,18 @@ class ExportCard:
     def space(self) -> str:
         """Which embeddings may be compared: those of the same weights in the same precision."""
         return self.fingerprint if self.precision == "float32" else f"{self.fingerprint}-{self.precision}"
+
+    def meta(self) -> dict[str, Any]:
+        """What `Faces` made by the exported model say of it, in the words of a checkpoint's."""
+        return {
+            "version": self.version,
+            "fingerprint": self.space,
+            "calibration": self.calibration and self.calibration.to_json(),
+            "experiment": self.experiment,
+            "seed": self.config.get("seed"),
+            "config": dict(self.config),
+            "precision": self.precision,
+        }
 
     def to_json(self) -> str:
         """As it stands in the file."""
@@ -74,7 +88,8 @@ class ExportCard:
             calibration = values["calibration"]
             values["calibration"] = None if calibration is None else Calibration.from_json(calibration)
             texts = [values[key] for key in ("version", "experiment", "fingerprint", "precision", "graph")]
-            if not all(isinstance(each, str) for each in texts) or values["precision"] not in ("float32", "int8"):
+            texts_only = all(isinstance(each, str) for each in texts) and isinstance(values["recognizability"], bool)
+            if not texts_only or values["precision"] not in ("float32", "int8"):
                 raise ValueError("values of another kind")
             return cls(**values)
         except (ValueError, TypeError, AttributeError, RecursionError) as error:
@@ -88,7 +103,7 @@ class ExportCard:
             layout="nhwc",
             framing=self.framing,
             embedding=EMBEDDING,
-            recognizability=RECOGNIZABILITY,
+            recognizability=RECOGNIZABILITY if self.recognizability else None,
         )
 
 

@@ -75,5 +75,5 @@ class OpenVinoSession:
 
 def _port(port: Any) -> Port:
     shape = tuple(each.get_length() if each.is_static else None for each in port.get_partial_shape())
-    kind = port.get_element_type().get_type_name()
-    return Port(port.get_any_name(), _TYPES.get(kind, kind), shape)
+    kind = str(port.get_element_type().get_type_name())
+    return Port(str(port.get_any_name()), _TYPES.get(kind, kind), shape)

@@ -76,6 +76,7 @@ def export_checkpoint(
         precision=precision,
         config=trained.card["config"],
         framing=recognizer.framing,
+        recognizability=recognizer.regression is not None,
         calibration=trained.calibration,
         graph="",
         parity={},

@@ -10,6 +10,7 @@ from vlrface.types import VlrfaceError
 
 if TYPE_CHECKING:
     from vlrface.encode.card import ModelCard
+    from vlrface.encode.onnx import Engine
     from vlrface.experiment.network import Trained
 
 
@@ -33,8 +34,16 @@ def is_model(source: Path) -> bool:
     return source.is_dir() or source.suffix in (".safetensors", ".onnx")
 
 
-def load_model(source: Path, options: ModelOptions) -> Model:
-    """Read a model; torch is imported for a checkpoint, ONNX Runtime for an .onnx file.
+def load_model(
+    source: Path, options: ModelOptions, *, engine: "Engine" = "onnxruntime", threads: int | None = None
+) -> Model:
+    """Read a model; torch is imported for a checkpoint, the engine for an .onnx file.
+
+    Args:
+        source: the file, or a run's folder.
+        options: how a foreign .onnx file takes its input, against its card.
+        engine: what runs an .onnx file.
+        threads: of that engine; None for all cores.
 
     Raises:
         VlrfaceError: nothing that encodes, or its input is not described.
@@ -42,10 +51,12 @@ def load_model(source: Path, options: ModelOptions) -> Model:
     if not source.exists():
         raise VlrfaceError(f"{source}: no such checkpoint, run folder or model")
     if source.suffix == ".onnx":
+        from vlrface.encode.exported import read_export_card
         from vlrface.encode.onnx import load_onnx
 
-        encoder = load_onnx(source, options.card, _card(options))
-        return Model(encoder, encoder.meta)
+        encoder = load_onnx(source, options.card, _card(options), threads=threads, engine=engine)
+        exported = read_export_card(source)
+        return Model(encoder, encoder.meta if exported is None else {**encoder.meta, **exported.meta()})
     if options != ModelOptions():
         raise VlrfaceError(f"{source}: a checkpoint knows its own input; leave out the options of an .onnx file")
     from vlrface.experiment.network import load_trained

@@ -17,6 +17,9 @@ Layout = Literal[
 Kind = Literal["tinyface", "survface-id", "survface-verif", "scface", "pairs", "bin", "rec", "identities", "table"]
 """What `vlrface data check` can check."""
 
+EngineChoice = Literal["auto", "onnxruntime", "openvino", "openvino-bf16"]
+"""What runs an .onnx file. "auto" takes OpenVINO for an export where it is installed, else ONNX Runtime."""
+
 Clustering = Literal["auto", "graph", "agglomerative"]
 """How the embeddings of a pool are clustered."""
 

@@ -68,9 +68,7 @@ def illustrations(faces: Faces, *, trained: "Trained | None", open_crop: OpenCro
         return Illustrations()
     destroyed = faces.role(UNRECOGNIZABLE_ROLE).embeddings
     center = _center(destroyed) if len(destroyed) else None
-    attention = None
-    if trained is not None and trained.recognizer.attention is not None and open_crop is not None:
-        attention = _attention(trained, shown, open_crop)
+    attention = _attention(trained, shown, open_crop) if trained is not None and open_crop is not None else None
     return Illustrations(
         _pictures(faces, shown, open_crop),
         EmbeddingMap(shown.embeddings, shown.recognizability, destroyed, center),
@@ -110,17 +108,16 @@ def _center(embeddings: ndarray) -> ndarray:
     return mean / np.linalg.norm(mean)
 
 
-def _attention(trained: "Trained", faces: Faces, open_crop: OpenCrop) -> Attention:
-    """Where the network looks, on faces from the least to the most recognizable."""
-    import torch
-
+def _attention(trained: "Trained", faces: Faces, open_crop: OpenCrop) -> Attention | None:
+    """Where the network looks, on faces from the least to the most recognizable; None if it has no attention."""
     order = np.argsort(faces.recognizability)
     chosen = order[np.linspace(0, len(order) - 1, min(_ATTENTION_FACES, len(order))).astype(int)]
     inputs = [trained.recognizer.prepare(open_crop(str(faces.roles[i]), str(faces.names[i]))) for i in chosen]
-    with torch.inference_mode():
-        output = trained.recognizer.eval()(torch.from_numpy(np.stack(inputs)))
+    maps = trained.recognizer.attention_maps(np.stack(inputs))
+    if maps is None:
+        return None
     captions = [f"index {faces.recognizability[i]:.2f}" for i in chosen]
-    return Attention(inputs, output.attention[:, 0].float().numpy(), captions)
+    return Attention(inputs, maps, captions)
 
 
 def _training_curves(trained: "Trained") -> dict[str, Curve] | None:

@@ -1,48 +1,44 @@
-"""From a file to a model that answers: a checkpoint of ours, or anybody's ONNX model."""
+"""From a file to a model that answers: a checkpoint, its export, or anybody's ONNX model.
 
+No torch for an .onnx file.
+"""
+
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
 
 from vlrface.encode.served import ServedModel
 from vlrface.experiment.model import load_model
-from vlrface.experiment.options import ModelOptions
+from vlrface.experiment.options import EngineChoice, ModelOptions
 from vlrface.types import VlrfaceError
 
 
 def load_served(
     path: Path,
     *,
-    engine: Literal["auto", "openvino", "onnxruntime"] = "auto",
+    engine: EngineChoice = "auto",
     threads: int | None = None,
     flip: bool = True,
+    options: ModelOptions | None = None,
 ) -> ServedModel:
     """Read a model.
 
     Args:
-        path: a checkpoint or a run's folder, which torch runs; or an .onnx file with its card, which ONNX Runtime runs
-            and which has no calibration.
-        engine: what runs an .onnx file; "openvino" is not there yet.
+        path: a checkpoint or a run's folder, which torch runs; an .onnx file that `vlrface export` wrote, with its
+            calibration; or anybody's .onnx file with its card, which has none.
+        engine: what runs an .onnx file.
         threads: of the engine; None for all cores.
         flip: see a crop and its mirror image together.
+        options: how a foreign .onnx file takes its input, against its card.
 
     Raises:
-        VlrfaceError: nothing that encodes, or an engine that is not there.
+        VlrfaceError: nothing that encodes, or an engine that is not there or does not run this kind of file.
     """
-    if engine == "openvino":
-        raise VlrfaceError("OpenVINO is not supported yet: leave --engine out, or say onnxruntime")
+    given = options or ModelOptions()
     if path.suffix == ".onnx" and path.is_file():
-        from vlrface.encode.onnx import load_onnx
-
-        encoder = load_onnx(path, threads=threads)
-        return ServedModel(
-            encoder=encoder,
-            name=path.stem,
-            space=_space(encoder.file.sha256[:16], flip),
-            calibration=None,
-            flip=flip,
-            meta={**encoder.meta, "engine": "onnxruntime"},
-        )
-    model = load_model(path, ModelOptions())
+        return _onnx(path, engine, threads, flip, given)
+    if engine != "auto":
+        raise VlrfaceError(f"{path}: torch runs a checkpoint, not {engine}; make an .onnx file of it: vlrface export")
+    model = load_model(path, given)
     if model.trained is None:
         raise VlrfaceError(f"{path}: give a checkpoint, a run's folder or an .onnx file")
     if threads is not None:
@@ -56,6 +52,23 @@ def load_served(
         calibration=model.trained.calibration,
         flip=flip,
         meta={**model.meta, "engine": "torch"},
+    )
+
+
+def _onnx(path: Path, engine: EngineChoice, threads: int | None, flip: bool, options: ModelOptions) -> ServedModel:
+    from vlrface.encode.exported import read_export_card
+
+    exported = read_export_card(path)
+    if engine == "auto":
+        engine = "openvino" if exported is not None and find_spec("openvino") is not None else "onnxruntime"
+    model = load_model(path, options, engine=engine, threads=threads)
+    return ServedModel(
+        encoder=model.encoder,
+        name=path.stem if exported is None else exported.experiment,
+        space=_space(str(model.meta["sha256"])[:16] if exported is None else exported.space, flip),
+        calibration=None if exported is None else exported.calibration,
+        flip=flip,
+        meta={**model.meta, "engine": engine},
     )
 
 

@@ -6,10 +6,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Final, Literal
+from typing import Final
 
 from fastapi import FastAPI
 
+from vlrface.experiment.options import EngineChoice
 from vlrface.gallery import Gallery, key_from_environment
 from vlrface.metrics.calibration import Calibration
 from vlrface.service import (
@@ -67,7 +68,7 @@ def serve(
     match: float | None = None,
     least_score: float | None = None,
     reference: Path | None = None,
-    engine: Literal["auto", "openvino", "onnxruntime"] = "auto",
+    engine: EngineChoice = "auto",
     threads: int | None = None,
     flip: bool = True,
     listening: Listening | None = None,

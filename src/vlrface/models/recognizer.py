@@ -162,7 +162,7 @@ class Recognizer(nn.Module):
         return self.backbone.feature_map(spec.normalised(crops), last=self.frozen_steps).permute(0, 2, 3, 1)
 
     def _heads(self, features: Float32[Tensor, "b c fh fw"]) -> Output:
-        count = len(features)
+        count = features.shape[0]  # not len, which would fix the batch of an exported graph
         undefined = features.new_full((), torch.nan)
         if self.attention is None:
             embedding = self.backbone.embed(features)
@@ -170,7 +170,7 @@ class Recognizer(nn.Module):
             attention = undefined.expand(count, 1, *features.shape[2:])
         else:
             weighted, attention = self.attention(features)
-            both = self.backbone.embed(torch.cat([features, weighted]), measured=count)
+            both = self.backbone.embed(torch.cat([features, weighted]), measured=count if self.training else None)
             embedding, attended = both[:count], both[count:]
         recognizability = undefined.expand(count) if self.regression is None else self.regression(features)
         return Output(embedding, attended, recognizability, attention)
@@ -221,6 +221,15 @@ class Recognizer(nn.Module):
                 embeddings[rows] = embedding.cpu().numpy()
                 recognizability[rows] = index.cpu().numpy()
         return embeddings, recognizability
+
+    def attention_maps(self, images: UInt8[ndarray, "n h w 3"]) -> Float32[ndarray, "n fh fw"] | None:
+        """Where the network looks, in (0, 1), on crops of the input's size; None if it has no attention."""
+        if self.attention is None:
+            return None
+        device = next(self.parameters()).device
+        with self._evaluating(), torch.inference_mode():
+            output: Output = self(torch.from_numpy(np.array(images)).to(device))
+        return output.attention[:, 0].float().cpu().numpy()
 
     def faces(
         self,
