@@ -12,7 +12,7 @@ def detect(
     paths: tyro.conf.Positional[tuple[Path, ...]],
     output: Annotated[Path, Output],
     detector: Path | None = None,
-    smallest_face: float = 12.0,
+    smallest_face: int = 12,
     least_confidence: float = 0.6,
     cut: Literal["loose", "aligned"] = "loose",
     size: int = 112,
@@ -25,8 +25,8 @@ def detect(
 
     Example: vlrface detect PHOTOS -o faces --detector auto, then vlrface score model.onnx faces -o scores.csv
 
-    Small faces in large pictures are looked for tile by tile, enlarged. Faces are numbered from top to bottom, then from
-    left to right, as the service and its page number them. A picture that cannot be read is a row with its reason.
+    Small faces in large pictures are looked for tile by tile, enlarged. Faces are numbered from top to bottom, then
+    from left to right, as the service and its page number them. A picture that cannot be read is a row with its reason.
     Killed and started again with the same options, it goes on where it was.
 
     Args:

@@ -20,7 +20,7 @@ def serve(
     match: float | None = None,
     least_score: float | None = None,
     detector: Path | None = None,
-    smallest_face: float = 12.0,
+    smallest_face: int = 12,
     reference: Path | None = None,
     engine: EngineChoice = "auto",
     threads: int | None = None,

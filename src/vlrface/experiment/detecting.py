@@ -57,7 +57,7 @@ class Finding:
         VlrfaceError: a value is out of its range.
     """
 
-    smallest_px: float = SMALLEST_PX
+    smallest_px: int = SMALLEST_PX
     least_confidence: float = 0.6
     cutting: Cutting = "loose"
     size: int = 112
@@ -173,7 +173,7 @@ def detect_faces(
 
 
 def crop_stems(sources: Sequence[str]) -> list[str]:
-    """What the crops of each picture are called before their number: its path without ending, with it if two share it."""
+    """What the crops of each picture are called before their number: its path, without ending unless two share it."""
     bare = [str(PurePosixPath(source).with_suffix("")) for source in sources]
     # Without regard to case: some file systems have none.
     shared = Counter(name.casefold() for name in (*bare, *sources))

@@ -63,7 +63,7 @@ def serve(
     *,
     gallery: Path | None = None,
     detector: Path | None = None,
-    smallest_px: float = 12.0,
+    smallest_px: int = 12,
     keys: Path | None = None,
     match: float | None = None,
     least_score: float | None = None,
@@ -213,7 +213,7 @@ def _reference(path: Path, space: str) -> Reference:
     return Reference.of(faces)
 
 
-def _detector(given: Path | None, smallest_px: float) -> Finder | None:
+def _detector(given: Path | None, smallest_px: int) -> Finder | None:
     if given is None:
         return None
     from vlrface.experiment.detecting import Finding, open_detector

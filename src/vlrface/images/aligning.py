@@ -86,7 +86,9 @@ def aligned(
     reason = unreliable(detection)
     if reason and (strict or reason == _NOWHERE):
         return Aligned(cut(picture, detection), "loose", reason)
-    matrix = similarity(detection.landmarks, np.array(TEMPLATE) * (size / _TEMPLATE_SIDE))
+    # Pixel centres lie at whole numbers, hence the halves.
+    target = (np.array(TEMPLATE) + 0.5) * (size / _TEMPLATE_SIDE) - 0.5
+    matrix = similarity(detection.landmarks, target)
     scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
     picture, matrix = _neighbourhood(picture, matrix, size, scale)
     crop = cv2.warpAffine(picture, matrix, (size, size), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_CONSTANT)

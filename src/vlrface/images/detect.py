@@ -56,7 +56,7 @@ class Detector:
     """
 
     def __init__(
-        self, model: Path, *, least_confidence: float = 0.6, smallest_px: float = SMALLEST_PX, tiled: bool = True
+        self, model: Path, *, least_confidence: float = 0.6, smallest_px: int = SMALLEST_PX, tiled: bool = True
     ) -> None:
         if not model.is_file():
             raise VlrfaceError(f"{model}: no such file. Give the .onnx file of a YuNet face detector")

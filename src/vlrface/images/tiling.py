@@ -61,18 +61,18 @@ class Tile:
     shown_height: int
 
 
-def finest_scale(height: int, width: int, smallest_px: float) -> float:
+def finest_scale(height: int, width: int, smallest_px: int) -> float:
     """How much a picture is enlarged at most, so that a face of `smallest_px` is seen; below 1 it is shrunk.
 
     Raises:
         VlrfaceError: `smallest_px` is not positive.
     """
-    if not smallest_px > 0:
-        raise VlrfaceError(f"the smallest face must have a positive height, not {smallest_px} pixels")
+    if smallest_px < 1:
+        raise VlrfaceError(f"the smallest face must be at least 1 pixel high, not {smallest_px}")
     return min(LARGEST_SCALE, NEEDED_PX / smallest_px, math.sqrt(MOST_PIXELS / (height * width)))
 
 
-def tiles_of(height: int, width: int, smallest_px: float) -> tuple[Tile, ...]:
+def tiles_of(height: int, width: int, smallest_px: int) -> tuple[Tile, ...]:
     """The pieces of a picture that are looked at, finest level first.
 
     Args:
@@ -139,7 +139,8 @@ def merged(
     """One box a face: non-maximum suppression that prefers whole boxes to surer ones.
 
     A box goes if it is the same face as a better one, or a part of it (most of it lies within). A whole box is better
-    than one that was cut off, and a surer one than a less sure one. A cut box also goes if it holds most of a better one.
+    than one that was cut off, and a surer one than a less sure one. A cut box also goes if it holds most of a better
+    one.
 
     Args:
         boxes: left, top, width and height.
