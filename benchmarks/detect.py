@@ -235,7 +235,8 @@ def main() -> None:
     detectors = {"whole": Detector(weights, tiled=False)}
     detectors |= {f"tiled_{px}": Detector(weights, smallest_px=px) for px in SMALLEST}
     figures: dict[str, Any] = {"benchmark": "detect", "frames": options.frames, "seed": options.seed}
-    print(f"{'size':>10}" + "".join(f"{name:>34}" for name in detectors))
+    if options.frames:
+        print(f"{'size':>10}" + "".join(f"{name:>34}" for name in detectors))
     for band in BANDS if options.frames else ():
         name = f"{band[0]}-{band[1]}"
         figures[name] = recall(detectors, scenes_of_band(files, band, options.frames, options.seed))

@@ -1,7 +1,7 @@
 """Faces in whole pictures, by YuNet: found on several scales, numbered, cut out as the networks were taught."""
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -138,7 +138,7 @@ def _detection(row: Float[ndarray, " 15"]) -> Detection:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def _quiet() -> Generator[None]:
     """Without OpenCV's remarks about how it runs networks, which say nothing to a user."""
     logging = cv2.utils.logging
     before = logging.getLogLevel()
