@@ -8,7 +8,7 @@ from typing import Any
 import tyro
 
 from vlrface import __version__
-from vlrface.command import export, gallery, measuring, pictures, serve, training
+from vlrface.command import calibrating, export, gallery, measuring, pictures, serve, training
 
 COMMANDS: dict[str, Callable[..., Any]] = {
     "demo": training.demo,
@@ -22,6 +22,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "unrecognizable": measuring.unrecognizable,
     "data": measuring.data,
     "export": export.export,
+    "calibrate": calibrating.calibrate,
     "gallery": gallery.gallery,
     "serve": serve.serve,
     "keys": serve.keys,
