@@ -3,7 +3,18 @@
 import numpy as np
 import pytest
 
-from vlrface.calibrate import Calibration, calibrate, fit_calibration
+from vlrface.calibrate import (
+    Calibration,
+    Wishes,
+    calibrate,
+    fit_calibration,
+    judged_reliability,
+    search_held_out,
+    watch_list,
+    wished_points,
+)
+from vlrface.metrics.identification import leave_one_out_ranks
+from vlrface.metrics.templates import gallery_templates
 from vlrface.types import Faces, VlrfaceError
 
 
@@ -82,3 +93,81 @@ def test_order_of_faces_does_not_matter():
     here, there = calibrate(faces), calibrate(shuffled)
     assert (here.slope, here.intercept) == pytest.approx((there.slope, there.intercept), rel=1e-6)
     assert Calibration.from_json(here.to_json()) == here
+
+
+def test_the_chance_in_a_smaller_gallery_is_that_of_drawing_it():
+    faces = made_faces(people=12, each=3)
+    searched = search_held_out(faces, 20)
+    draw = np.random.default_rng(0)
+    unit = faces.embeddings / np.linalg.norm(faces.embeddings, axis=1, keepdims=True)
+    hits = np.zeros(len(faces))
+    for _ in range(400):
+        for row, person in enumerate(faces.identities):
+            others = np.flatnonzero(faces.identities != person)
+            mates = np.setdiff1d(np.flatnonzero(faces.identities == person), [row])
+            drawn = draw.permutation(others)[: 20 - len(mates)]
+            hits[row] += (unit[mates] @ unit[row]).max() > (unit[drawn] @ unit[row]).max()
+    assert searched.gallery_size == 20
+    np.testing.assert_allclose(searched.correct, hits / 400, atol=0.12)
+    assert abs(searched.correct.mean() - hits.mean() / 400) < 0.01
+    everybody = search_held_out(faces)
+    ranks = leave_one_out_ranks(faces.embeddings, faces.identities)
+    np.testing.assert_array_equal(everybody.correct, ranks.first_mate == 1)
+
+
+def test_a_smaller_gallery_is_easier_and_a_larger_one_is_not_guessed():
+    faces = made_faces()
+    scores = [calibrate(faces, gallery_size=size).score(np.array([1.0]))[0] for size in (20, 100, 239)]
+    assert scores[0] > scores[1] > scores[2]
+    for size in (3, 240):
+        with pytest.raises(VlrfaceError, match=f"a gallery of {size} faces cannot be drawn from 239"):
+            calibrate(faces, gallery_size=size)
+
+
+def test_a_watch_list_by_a_loop():
+    faces = made_faces(people=9, each=3)
+    listed = watch_list(faces)
+    for row, person in enumerate(faces.identities):
+        templates = gallery_templates(
+            faces.embeddings, faces.identities, "recognizability", recognizability=faces.recognizability
+        )
+        unit = faces.embeddings[row] / np.linalg.norm(faces.embeddings[row])
+        cosines = templates.embeddings @ unit
+        assert listed.best[row] == pytest.approx(cosines[templates.identities != person].max(), abs=1e-5)
+    assert listed.people == 8
+    assert listed.mated.tolist() == list(range(len(faces)))
+    right = np.isfinite(listed.found)
+    assert (listed.found[right] > listed.best[right]).all()
+    fewer = watch_list(faces, 3)
+    assert (fewer.best <= listed.best + 1e-6).all()
+    with pytest.raises(VlrfaceError, match="a gallery of 9 people cannot be drawn from 8"):
+        watch_list(faces, 9)
+
+
+def test_points_are_kept_and_asked_for_by_rate():
+    faces = made_faces()
+    calibration = calibrate(faces)
+    points, refused = wished_points(faces, calibration, Wishes((0.01, 1e-9), (0.1,), (0.5,), (0.4,)), resamples=20)
+    assert [(p.wish, p.wished) for p in points] == [("fmr", 0.01), ("fpir", 0.1), ("accept", 0.5), ("fnmr", 0.4)]
+    assert len(refused) == 1
+    assert refused[0].startswith("FMR 1e-09: ")
+    kept = Calibration.from_json({**calibration.to_json(), "points": [p.to_json() for p in points]})
+    assert kept.point("fpir", 0.1) == points[1]
+    with pytest.raises(VlrfaceError, match=r"no threshold for fmr 0\.001 \(it has: fmr 0\.01, .*vlrface calibrate"):
+        kept.point("fmr", 0.001)
+    old = {key: value for key, value in calibration.to_json().items() if key != "points"}
+    assert Calibration.from_json(old) == calibration
+
+
+def test_reliability_counts_every_face_once():
+    faces = made_faces(people=100)
+    calibration = calibrate(faces)
+    searched = search_held_out(faces)
+    found = judged_reliability(calibration, searched)
+    assert found.faces.sum() == found.histogram.sum() == len(faces)
+    assert found.right @ found.faces == pytest.approx(searched.correct.sum())
+    assert (np.diff(found.score) > 0).all()
+    assert (found.low <= found.right + 1e-9).all()
+    assert (found.right <= found.high + 1e-9).all()
+    error = np.abs(found.score - found.right) @ found.faces / len(faces)
+    assert error == pytest.approx(calibration.calibration_error, abs=1e-9)

@@ -8,7 +8,7 @@ from typing import Any
 import tyro
 
 from vlrface import __version__
-from vlrface.command import detecting, export, gallery, measuring, pictures, serve, training
+from vlrface.command import calibrating, detecting, export, gallery, measuring, pictures, serve, training
 
 COMMANDS: dict[str, Callable[..., Any]] = {
     "demo": training.demo,
@@ -23,6 +23,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "unrecognizable": measuring.unrecognizable,
     "data": measuring.data,
     "export": export.export,
+    "calibrate": calibrating.calibrate,
     "gallery": gallery.gallery,
     "serve": serve.serve,
     "keys": serve.keys,

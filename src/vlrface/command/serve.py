@@ -18,6 +18,8 @@ def serve(
     port: int = 8000,
     names: tuple[str, ...] = (),
     match: float | None = None,
+    fmr: float | None = None,
+    fpir: float | None = None,
     least_score: float | None = None,
     detector: Path | None = None,
     smallest_face: int = 12,
@@ -54,6 +56,8 @@ def serve(
         port: 0 takes a free one, and prints it.
         names: Further names by which it may be called; with keys and none given, any.
         match: Least cosine of a match.
+        fmr: Instead of it: the false match rate that is wished for, measured by `vlrface calibrate`.
+        fpir: Instead of it: the wished share of strangers that get an answer, measured likewise.
         least_score: Least score of a face that is searched or enrolled; default the calibration's limit of
             "unrecognizable"; 0 asks for none.
         detector: Take whole pictures too, with this YuNet .onnx file; auto fetches OpenCV's once, if it is not there.
@@ -76,7 +80,7 @@ def serve(
     from vlrface.experiment.serving import serve as run
 
     run(
-        model, gallery=gallery, detector=detector, smallest_px=smallest_face, keys=keys, match=match,
+        model, gallery=gallery, detector=detector, smallest_px=smallest_face, keys=keys, match=match, fmr=fmr, fpir=fpir,
         least_score=least_score, reference=reference, engine=engine, threads=threads, flip=flip,
         listening=Listening(host, port, names, stop_seconds),
         limits=Limits(body_bytes=int(body_mb * 2**20), pixels=int(megapixels * 1e6), files=files,

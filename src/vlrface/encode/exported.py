@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from vlrface.encode.card import ModelCard
-from vlrface.encode.model_file import MAX_MODEL_BYTES, graph_sha256, metadata_of
+from vlrface.encode.model_file import MAX_MODEL_BYTES, graph_sha256, metadata_of, with_metadata
+from vlrface.files import written_atomically
 from vlrface.images.framing import Framing
 from vlrface.metrics.calibration import Calibration
 from vlrface.types import VlrfaceError
@@ -133,3 +134,16 @@ def read_export_card(path: Path) -> ExportCard | None:
     if card.graph != found:
         raise VlrfaceError(f"{path}: its graph is another than was exported, or damaged. Export the model again")
     return card
+
+
+def write_card(source: Path, card: ExportCard, output: Path) -> None:
+    """An exported model with another card, atomically; `output` may be `source`.
+
+    Raises:
+        VlrfaceError: the source is none, or its graph is not the card's.
+    """
+    found = read_export_card(source)
+    if found is None or found.graph != card.graph:
+        raise VlrfaceError(f"{source}: not the exported model of this card. Export the checkpoint (`vlrface export`)")
+    with written_atomically(output) as temporary:
+        temporary.write_bytes(with_metadata(source.read_bytes(), CARD_KEY, card.to_json()))

@@ -130,6 +130,32 @@ def metadata_of(data: bytes) -> dict[str, str]:
     return found
 
 
+def with_metadata(data: bytes, key: str, text: str) -> bytes:
+    """The model with one text among its metadata replaced, or added; every other byte stays.
+
+    Raises:
+        ValueError: not a protobuf message.
+    """
+
+    def other(number: int, content: memoryview | None) -> bool:
+        if number != _METADATA or content is None:
+            return True
+        return key.encode() not in (bytes(value) for part, value in _fields(content) if part == 1)
+
+    kept = [whole for number, content, whole in _spans(memoryview(data)) if other(number, content)]
+    entry = _field(1, key.encode()) + _field(2, text.encode())
+    return b"".join([*kept, _field(_METADATA, entry)])
+
+
+def _field(number: int, content: bytes) -> bytes:
+    """A field that has a length."""
+    length, digits = len(content), bytearray()
+    while length >= 0x80:
+        digits.append(length & 0x7F | 0x80)
+        length >>= 7
+    return bytes([number << 3 | 2, *digits, length]) + content
+
+
 def graph_sha256(data: bytes) -> str:
     """Hash of a model's graph, weights included, in hexadecimal: what stays equal if only metadata change.
 
@@ -157,16 +183,26 @@ def _fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:
     Raises:
         ValueError: not a protobuf message.
     """
+    return ((number, content) for number, content, _ in _spans(message) if content is not None)
+
+
+def _spans(message: memoryview) -> Iterator[tuple[int, memoryview | None, memoryview]]:
+    """Every field of a message: number, content if it has a length, and all its bytes.
+
+    Raises:
+        ValueError: not a protobuf message.
+    """
     at = 0
     while at < len(message):
+        began = at
         tag, at = _varint(message, at)
         number, wire = tag >> 3, tag & 7
         if number == 0 or tag >= 2**32:  # other readers drop the bits beyond, and would see another field than this one
             raise ValueError(f"field {number}")
+        length = 0
         if wire == 0:
             _, at = _varint(message, at)
-            continue
-        if wire == 2:
+        elif wire == 2:
             length, at = _varint(message, at)
         elif wire in (1, 5):
             length = 8 if wire == 1 else 4
@@ -174,8 +210,7 @@ def _fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:
             raise ValueError(f"its bytes make no sense from {at} on")
         if length > len(message) - at:
             raise ValueError(f"a field of {length} bytes where {len(message) - at} are left")
-        if wire == 2:
-            yield number, message[at : at + length]
+        yield number, message[at : at + length] if wire == 2 else None, message[began : at + length]
         at += length
 
 

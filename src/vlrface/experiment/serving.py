@@ -66,6 +66,8 @@ def serve(
     smallest_px: int = 12,
     keys: Path | None = None,
     match: float | None = None,
+    fmr: float | None = None,
+    fpir: float | None = None,
     least_score: float | None = None,
     reference: Path | None = None,
     engine: EngineChoice = "auto",
@@ -95,7 +97,7 @@ def serve(
         if gallery is not None:
             people = closing.enter_context(Gallery.open(gallery, space=served.space, key=key_from_environment()))
         settings = ServiceSettings(
-            match=match,
+            match=match_threshold(served.calibration, match=match, fmr=fmr, fpir=fpir),
             score=_least_score(least_score, served.calibration),
             keys=keys,
             hosts=_hosts(where, keys),
@@ -193,6 +195,24 @@ def _hosts(where: Listening, keys: Path | None) -> tuple[str, ...]:
         own = f"[{where.host}]" if ":" in where.host else where.host
         return (*LOCAL_HOSTS, own.lower(), *(name.lower() for name in where.names))
     return tuple(name.lower() for name in where.names)
+
+
+def match_threshold(
+    calibration: Calibration | None, *, match: float | None, fmr: float | None, fpir: float | None
+) -> float | None:
+    """The least cosine of a match: as given, or as measured for a wished rate; None if nothing is given.
+
+    Raises:
+        VlrfaceError: several are given, or the model has no threshold for the rate.
+    """
+    if sum(each is not None for each in (match, fmr, fpir)) > 1:
+        raise VlrfaceError("give one of --match, --fmr and --fpir")
+    if fmr is None and fpir is None:
+        return match
+    if calibration is None:
+        raise VlrfaceError("the model has no calibration: vlrface calibrate MODEL HELD_OUT -o MODEL, or give --match")
+    point = calibration.point("fmr", fmr) if fmr is not None else calibration.point("fpir", fpir or 0.0)
+    return point.threshold
 
 
 def _least_score(given: float | None, calibration: Calibration | None) -> float | None:

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
+from vlrface.metrics.operating import Point, Wish
 from vlrface.types import VlrfaceError
 
 RECOGNIZABLE: Final = "recognizable"
@@ -42,6 +43,7 @@ class Calibration:
         unrecognizable_below: score below which a face is called unrecognizable. Own choice: 0.1.
         unrecognizable_index: index below which a face is not distinguishable from unrecognizable identities, whose
             mean plus two standard deviations it is (own choice: 98 of 100 lie below, if normal); None if unknown.
+        points: thresholds for wished rates, see `point`.
 
     Raises:
         VlrfaceError: a negative slope, a scale that is not positive, a value that is not finite, no gallery, or
@@ -59,9 +61,10 @@ class Calibration:
     recognizable_from: float = 0.5
     unrecognizable_below: float = 0.1
     unrecognizable_index: float | None = None
+    points: tuple[Point, ...] = ()
 
     def __post_init__(self) -> None:
-        values = [v for v in asdict(self).values() if v is not None]
+        values = [v for key, v in asdict(self).items() if v is not None and key != "points"]
         if not np.isfinite(values).all() or self.slope < 0 or self.scale <= 0 or self.gallery_size < 1:
             raise VlrfaceError(f"no calibration: {self}. Slope ≥ 0, scale > 0, a gallery, and finite values are needed")
         if not 0 <= self.unrecognizable_below <= self.recognizable_from <= 1:
@@ -101,18 +104,37 @@ class Calibration:
             DOUBTFUL,
         )
 
+    def point(self, wish: Wish, wished: float) -> Point:
+        """The threshold for a wished rate, as `vlrface calibrate` has measured it.
+
+        Raises:
+            VlrfaceError: that rate was not measured.
+        """
+        for point in self.points:
+            if point.wish == wish and abs(point.wished - wished) <= _FLAT:
+                return point
+        known = ", ".join(f"{each.wish} {each.wished:g}" for each in self.points) or "none"
+        raise VlrfaceError(
+            f"the model has no threshold for {wish} {wished:g} (it has: {known}). Measure it: vlrface calibrate MODEL "
+            f"HELD_OUT --{wish} {wished:g}"
+        )
+
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
-        return asdict(self)
+        return {**asdict(self), "points": [each.to_json() for each in self.points]}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "Calibration":
-        """What `to_json` gave.
+        """What `to_json` gave; of an earlier version without points, too.
 
         Raises:
             VlrfaceError: a value is missing, unknown or not a number.
         """
-        known = {field.name for field in fields(cls)}
+        values = dict(values)
+        points = values.pop("points", [])
+        if not isinstance(points, list):
+            raise VlrfaceError("not a calibration: its points are no list. Calibrate again")
+        known = {field.name for field in fields(cls)} - {"points"}
         if set(values) != known:
             raise VlrfaceError(f"not a calibration: {sorted(set(values) ^ known)} missing or unknown. Calibrate again")
         numbers = {k: v for k, v in values.items() if not (k == "unrecognizable_index" and v is None)}
@@ -120,7 +142,7 @@ class Calibration:
             raise VlrfaceError("not a calibration: its values are not numbers. Calibrate again")
         whole = {"gallery_size", "faces"}
         typed: dict[str, Any] = {k: int(v) if k in whole else float(v) for k, v in numbers.items()}
-        return cls(**typed)
+        return cls(**typed, points=tuple(Point.from_json(each) for each in points))
 
 
 class Logistic(NamedTuple):
@@ -130,7 +152,7 @@ class Logistic(NamedTuple):
     intercept: float
 
 
-def fit_logistic(x: Float[ndarray, " n"], correct: Bool[ndarray, " n"]) -> Logistic:
+def fit_logistic(x: Float[ndarray, " n"], correct: Bool[ndarray, " n"] | Float[ndarray, " n"]) -> Logistic:
     """Rising logistic curve of greatest likelihood, for targets that are drawn a little towards the middle.
 
     The targets are (n₊ + 1) / (n₊ + 2) for right and 1 / (n₋ + 2) for wrong (Platt 1999, "Probabilistic outputs for
@@ -140,7 +162,7 @@ def fit_logistic(x: Float[ndarray, " n"], correct: Bool[ndarray, " n"]) -> Logis
 
     Args:
         x: (n,) finite; best of order 1.
-        correct: (n,).
+        correct: (n,) whether it is right, or the chance that it is.
 
     Returns:
         Slope of at least 0, and intercept.
@@ -150,8 +172,8 @@ def fit_logistic(x: Float[ndarray, " n"], correct: Bool[ndarray, " n"]) -> Logis
     """
     if not len(x):
         raise VlrfaceError("no faces to fit a calibration on")
-    right = int(correct.sum())
-    target = np.where(correct, (right + 1) / (right + 2), 1 / (len(x) - right + 2))
+    right = float(correct.sum())
+    target = correct * ((right + 1) / (right + 2)) + (1 - correct) * (1 / (len(x) - right + 2))
     constant = Logistic(0.0, float(np.log(target.mean() / (1 - target.mean()))))
     if np.ptp(x) == 0:
         return constant
@@ -171,7 +193,9 @@ def fit_logistic(x: Float[ndarray, " n"], correct: Bool[ndarray, " n"]) -> Logis
     return Logistic(float(weights[0]), float(weights[1])) if weights[0] > _FLAT else constant
 
 
-def calibration_error(score: Float[ndarray, " n"], correct: Bool[ndarray, " n"], bins: int = 10) -> float:
+def calibration_error(
+    score: Float[ndarray, " n"], correct: Bool[ndarray, " n"] | Float[ndarray, " n"], bins: int = 10
+) -> float:
     """Expected calibration error: mean over bins of |mean score - share right|, each bin weighted by its faces.
 
     Bins hold equally many faces, in order of score; faces of equal score share the bin of the first of them.
@@ -192,15 +216,18 @@ def calibration_error(score: Float[ndarray, " n"], correct: Bool[ndarray, " n"],
     return float(np.abs(excess).sum() / len(score))
 
 
-def cross_fitted_error(
-    x: Float[ndarray, " n"], correct: Bool[ndarray, " n"], person: Int[ndarray, " n"], folds: int = 5
-) -> float:
-    """Calibration error of scores that come from curves fitted on other people.
+def cross_fitted_scores(
+    x: Float[ndarray, " n"],
+    correct: Bool[ndarray, " n"] | Float[ndarray, " n"],
+    person: Int[ndarray, " n"],
+    folds: int = 5,
+) -> Float[ndarray, " n"]:
+    """Scores that come from curves fitted on other people.
 
     Args:
         x: (n,) finite.
-        correct: (n,).
-        person: (n,) numbers from 0; person number modulo `folds` is the fold. With one person, the error is that of
+        correct: (n,) whether it is right, or the chance that it is.
+        person: (n,) numbers from 0; person number modulo `folds` is the fold. With one person, the scores are those of
             the fit itself.
         folds: number of parts.
 
@@ -213,6 +240,17 @@ def cross_fitted_error(
         test = fold == part
         curve = fit_logistic(x[~test], correct[~test]) if not test.all() else fit_logistic(x, correct)
         score[test] = sigmoid(curve.slope * x[test] + curve.intercept)
+    return score
+
+
+def cross_fitted_error(
+    x: Float[ndarray, " n"],
+    correct: Bool[ndarray, " n"] | Float[ndarray, " n"],
+    person: Int[ndarray, " n"],
+    folds: int = 5,
+) -> float:
+    """Calibration error of `cross_fitted_scores`."""
+    score = cross_fitted_scores(x, correct, person, folds)
     return calibration_error(score, correct, bins=max(1, min(10, len(x) // 20)))
 
 

@@ -5,6 +5,7 @@ Figures and tables for a paper, too.
 
 from vlrface.report.ablation_tables import ablation_overview as ablation_overview
 from vlrface.report.html import write_ablation as write_ablation
+from vlrface.report.html import write_calibration as write_calibration
 from vlrface.report.html import write_comparison as write_comparison
 from vlrface.report.html import write_figures as write_figures
 from vlrface.report.html import write_report as write_report

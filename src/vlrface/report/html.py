@@ -7,6 +7,8 @@ from pathlib import Path
 from vlrface.evaluate.ablation import AblationTable
 from vlrface.evaluate.comparison import Comparison
 from vlrface.files import written_atomically
+from vlrface.metrics.calibration import Calibration
+from vlrface.metrics.reliability import Reliability
 from vlrface.report.inputs import Attention, EmbeddingMap, Illustrations, Pictures, Projection, ScoredFace, SearchedPool
 from vlrface.types import Curve, Report, VlrfaceError
 from vlrface.unrecognizable import Discovery
@@ -164,6 +166,38 @@ def write_score_page(
         from vlrface.report.scores import render_scores
 
         return render_scores(rows, title=title, failures=failures, calibration=calibration)
+
+    _write(path, page)
+
+
+def write_calibration(
+    path: Path,
+    calibration: Calibration,
+    found: Reliability,
+    *,
+    title: str,
+    data: str,
+    refused: Sequence[str] = (),
+) -> None:
+    """Write the page of `vlrface calibrate`: reliability diagram, and thresholds with their intervals.
+
+    Args:
+        path: where the page goes.
+        calibration: with its points.
+        found: how reliable the score is on people left out of the fit.
+        title: heading of the page.
+        data: what the faces are, in a few words.
+        refused: wishes that the faces could not answer, each with its reason.
+
+    Raises:
+        VlrfaceError: matplotlib or jinja2 is missing.
+        OSError: the file cannot be written; what was there before is as it was.
+    """
+
+    def page() -> str:
+        from vlrface.report.reliability import render_calibration
+
+        return render_calibration(calibration, found, refused, title=title, data=data)
 
     _write(path, page)
 

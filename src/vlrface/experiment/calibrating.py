@@ -1,0 +1,153 @@
+"""`vlrface calibrate`: what the score of a model means, and its thresholds for wished rates, from held-out people."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+from vlrface import __version__
+from vlrface.calibrate import (
+    Calibration,
+    Wishes,
+    calibrate,
+    judged_reliability,
+    search_held_out,
+    wished_points,
+)
+from vlrface.encode import encode
+from vlrface.encode.exported import read_export_card, write_card
+from vlrface.encode.served import ServedModel
+from vlrface.experiment.environment import environment
+from vlrface.experiment.layouts import read_layout
+from vlrface.experiment.options import EngineChoice
+from vlrface.experiment.outputs import check_suffix
+from vlrface.experiment.served import load_served
+from vlrface.files import write_json
+from vlrface.metrics.operating import Point
+from vlrface.types import Faces, VlrfaceError
+
+USUAL: Final = Wishes(fmr=(0.01, 0.001), fpir=(0.1, 0.01), accept=(0.9, 0.7, 0.5), fnmr=(0.2, 0.1))
+"""What is measured when nothing is asked for: as much of it as the faces can answer."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """Where the results go.
+
+    Attributes:
+        model: the calibrated model; may be the given one.
+        report: page with the reliability diagram; None writes none.
+        json: numbers; None writes none.
+    """
+
+    model: Path
+    report: Path | None = None
+    json: Path | None = None
+
+
+def calibrate_model(
+    source: Path,
+    data: Path,
+    written: Written,
+    *,
+    wishes: Wishes = USUAL,
+    strict: bool = False,
+    gallery_size: int | None = None,
+    engine: EngineChoice = "auto",
+    flip: bool = True,
+    resamples: int = 1000,
+    seed: int = 0,
+    progress: bool = True,
+) -> Calibration:
+    """What `vlrface calibrate` does; see there.
+
+    Args:
+        source: a checkpoint, a run's folder or an exported model.
+        data: held-out people: a folder in any layout, or a Faces file of this model.
+        written: where the results go.
+        wishes: rates asked for.
+        strict: refuse to go on where these faces cannot answer one of them.
+        gallery_size: faces that a face is searched among, for the score; None for all.
+        engine: what runs an exported model.
+        flip: flip fusion, as it will be used.
+        resamples: draws of people for the intervals.
+        seed: of the draws.
+        progress: show a progress bar.
+
+    Raises:
+        VlrfaceError: no calibratable model, faces of another one, or a rate that these faces cannot answer.
+    """
+    source = source / "best.safetensors" if source.is_dir() else source
+    check_suffix(written.model, source.suffix)
+    served = load_served(source, engine=engine, flip=flip)
+    faces = _held_out(served, data, progress=progress)
+    before = served.calibration
+    limit = None if before is None else before.unrecognizable_index
+    calibration = replace(calibrate(faces, gallery_size=gallery_size), unrecognizable_index=limit)
+    points, refused = wished_points(faces, calibration, wishes, resamples=resamples, seed=seed)
+    if strict and refused:
+        raise VlrfaceError("; ".join(refused))
+    calibration = replace(calibration, points=tuple(points))
+    judged = judged_reliability(calibration, search_held_out(faces, gallery_size), seed=seed)
+    said = f"{len(faces):,} faces of {len(set(faces.identities.tolist())):,} people, {data.name}"
+    _print(calibration, refused, said)
+    if written.json is not None:
+        context = {"data": data.name, "seed": seed, "resamples": resamples, "environment": environment()}
+        write_json(written.json, {**context, "calibration": calibration.to_json(), "refused": refused})
+    if written.report is not None:
+        from vlrface.report import write_calibration
+
+        title = f"Calibration of {served.name}"
+        write_calibration(written.report, calibration, judged, title=title, data=said, refused=refused)
+    _store(source, calibration, written.model)
+    print(f"written     {written.model}" + (f", {written.report}" if written.report else ""))
+    return calibration
+
+
+def _held_out(served: ServedModel, data: Path, *, progress: bool) -> Faces:
+    """The faces, encoded by the model."""
+    if data.suffix == ".npz":
+        faces = Faces.load(data)
+        made = faces.meta.get("fingerprint")
+        if not made or not served.space.startswith(str(made)) or faces.meta.get("flip") is not served.flip:
+            raise VlrfaceError(f"{data}: faces of another model or other fusion. Encode them with this one")
+        return faces
+    manifest = read_layout(data, "auto").manifest
+    return encode(served.encoder, manifest, flip=served.flip, progress=progress, meta=served.meta)
+
+
+def _store(source: Path, calibration: Calibration, output: Path) -> None:
+    """The same model with the calibration; its weights and so its space stay."""
+    if source.suffix == ".onnx":
+        exported = read_export_card(source)
+        if exported is None:
+            raise VlrfaceError(f"{source}: only a checkpoint or an exported model keeps a calibration (vlrface export)")
+        write_card(source, replace(exported, calibration=calibration), output)
+        return
+    from vlrface.checkpoint import Checkpoint
+
+    checkpoint = Checkpoint.load(source)
+    card: dict[str, Any] = {**checkpoint.card, "calibration": calibration.to_json(), "calibrated_by": __version__}
+    Checkpoint(checkpoint.tensors, card).save(output)
+
+
+def _print(calibration: Calibration, refused: Sequence[str], data: str) -> None:
+    print(f"data        {data}")
+    print(
+        f"score       probability that the best match is right among {calibration.gallery_size:,} faces; found first "
+        f"{100 * calibration.rank1:.1f} %, calibration error {calibration.calibration_error:.3f} on people left out"
+    )
+    print(f"\n{'wish':<14} {'threshold':>9} {'95 % interval':>19} {'measured':>10} {'95 % interval':>19} {'costs':>8}")
+    for point in calibration.points:
+        print(_line(point))
+    print("costs: fmr, missed genuine pairs; fpir, enrolled not found first; accept, accepted faces matched wrongly;")
+    print("       fnmr, faces rejected. Intervals are over people.")
+    for each in refused:
+        print(f"not measured: {each}")
+
+
+def _line(point: Point) -> str:
+    threshold = f"[{point.threshold_low:.4f}, {point.threshold_high:.4f}]"
+    rate = f"[{point.rate_low:.3g}, {point.rate_high:.3g}]"
+    head = f"{point.wish} {point.wished:g}"
+    return f"{head:<14} {point.threshold:>9.4f} {threshold:>19} {point.rate:>10.3g} {rate:>19} {point.cost:>8.3f}"

@@ -1,0 +1,94 @@
+"""`vlrface calibrate` on a trained run and on its export."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from vlrface.calibrate import Wishes
+from vlrface.encode.exported import read_export_card
+from vlrface.experiment.calibrating import Written, calibrate_model
+from vlrface.experiment.encoding import encode_pictures
+from vlrface.experiment.exporting import export_checkpoint
+from vlrface.experiment.served import load_served
+from vlrface.experiment.serving import match_threshold
+from vlrface.types import VlrfaceError
+
+WISHES = Wishes(fmr=(0.1,), fpir=(0.3,))  # of its index the network learned nothing in so short a time
+
+
+@pytest.fixture(scope="module")
+def held_out(data):
+    return data / "tinyface" / "Training_Set"  # of a network that hardly learned: what it saw does not matter here
+
+
+@pytest.fixture(scope="module")
+def exported(trained_run, tmp_path_factory):
+    path = tmp_path_factory.mktemp("calibrating") / "model.onnx"
+    export_checkpoint(trained_run, path)
+    return path
+
+
+def calibrated(source, held_out, output, **options):
+    return calibrate_model(source, held_out, output, wishes=WISHES, resamples=20, progress=False, **options)
+
+
+def test_checkpoint_and_export_get_the_same_points(trained_run, exported, held_out, tmp_path):
+    before = exported.read_bytes()
+    ours = calibrated(trained_run, held_out, Written(tmp_path / "model.safetensors"), strict=True)
+    theirs = calibrated(
+        exported, held_out, Written(tmp_path / "model.onnx", tmp_path / "page.html", tmp_path / "found.json")
+    )
+    assert [p.wish for p in ours.points] == ["fmr", "fpir"]
+    for a, b in zip(ours.points, theirs.points, strict=True):
+        assert a.threshold == pytest.approx(b.threshold, abs=1e-3)
+    assert exported.read_bytes() == before
+    for made, source in ((tmp_path / "model.safetensors", trained_run), (tmp_path / "model.onnx", exported)):
+        served = load_served(made)
+        assert served.space == load_served(source).space
+        assert len(served.calibration.points) == 2
+        assert match_threshold(served.calibration, match=None, fmr=0.1, fpir=None) == pytest.approx(
+            ours.points[0].threshold, abs=1e-3
+        )
+    assert read_export_card(tmp_path / "model.onnx").calibration == theirs
+    assert json.loads((tmp_path / "found.json").read_text())["calibration"] == theirs.to_json()
+    page = (tmp_path / "page.html").read_text()
+    assert "Reliability diagram" in page
+    assert f"{theirs.points[0].threshold:.4f}" in page
+
+
+def test_a_model_may_be_written_over_itself(exported, held_out, tmp_path):
+    path = tmp_path / "model.onnx"
+    path.write_bytes(exported.read_bytes())
+    calibrated(path, held_out, Written(path), gallery_size=20)
+    assert load_served(path).calibration.gallery_size == 20
+    crops = [np.zeros((20, 20, 3), np.uint8)]
+    np.testing.assert_array_equal(
+        load_served(path).look(crops).embeddings, load_served(exported).look(crops).embeddings
+    )
+
+
+def test_faces_of_the_model_are_taken_and_others_refused(trained_run, held_out, tmp_path):
+    faces = encode_pictures(trained_run, held_out, tmp_path / "faces.npz", progress=False)
+    out = Written(tmp_path / "model.safetensors")
+    found = calibrated(trained_run, tmp_path / "faces.npz", out)
+    assert found.points[0].people == len(set(faces.identities.tolist()))
+    replace(faces, meta={**faces.meta, "fingerprint": "another"}).save(tmp_path / "other.npz")
+    with pytest.raises(VlrfaceError, match="faces of another model"):
+        calibrated(trained_run, tmp_path / "other.npz", out)
+
+
+def test_what_cannot_be_measured_stops_only_who_asked(trained_run, held_out, tmp_path):
+    out = Written(tmp_path / "model.safetensors")
+    wishes = replace(WISHES, fmr=(0.1, 1e-6))
+    with pytest.raises(VlrfaceError, match="FMR 1e-06"):
+        calibrate_model(trained_run, held_out, out, wishes=wishes, strict=True, progress=False)
+    assert not out.model.exists()
+    found = calibrate_model(trained_run, held_out, out, wishes=wishes, resamples=20, progress=False)
+    with pytest.raises(VlrfaceError, match="vlrface calibrate"):
+        match_threshold(found, match=None, fmr=1e-6, fpir=None)
+    with pytest.raises(VlrfaceError, match="one of --match"):
+        match_threshold(found, match=0.3, fmr=0.1, fpir=None)
+    with pytest.raises(VlrfaceError, match="no calibration"):
+        match_threshold(None, match=None, fmr=0.1, fpir=None)
