@@ -80,8 +80,8 @@ def serve(
     from vlrface.experiment.serving import serve as run
 
     run(
-        model, gallery=gallery, detector=detector, smallest_px=smallest_face, keys=keys, match=match, fmr=fmr, fpir=fpir,
-        least_score=least_score, reference=reference, engine=engine, threads=threads, flip=flip,
+        model, gallery=gallery, detector=detector, smallest_px=smallest_face, keys=keys, match=match, fmr=fmr,
+        fpir=fpir, least_score=least_score, reference=reference, engine=engine, threads=threads, flip=flip,
         listening=Listening(host, port, names, stop_seconds),
         limits=Limits(body_bytes=int(body_mb * 2**20), pixels=int(megapixels * 1e6), files=files,
                       held_bytes=max(256 * 2**20, 2 * int(body_mb * 2**20))),
