@@ -6,7 +6,7 @@ compression. A face is found if a box's centre lies within a third of its size f
 twice as high as it; a box that finds none is false. What is called size is the side of the pasted face.
 
 - recall: faces of each band of sizes found, and the share of boxes that are right, for the detector as it was (once at
-  the whole picture) and with tiles for several smallest sizes; milliseconds a frame. Last the small crops of
+  the whole picture) and with tiles for several smallest sizes; milliseconds of processor time a frame. Last the small crops of
   `lfw-vlr/survface` and `scface`, which a bad camera has seen, at their own size.
 - cut (with --model, which may be given several times): the same faces of 16 to 32 pixels (--sides), found, cut in
   several ways and encoded; rank-1 of each among all others.
@@ -144,13 +144,13 @@ def scenes_of_crops(folders: Sequence[Path], frames: int, seed: int) -> Iterator
 
 
 def recall(detectors: dict[str, Detector], scenes: Iterator[Scene]) -> dict[str, dict[str, float]]:
-    """Of each detector on the same frames: recall, precision, milliseconds a frame."""
+    """Of each detector on the same frames: recall, precision, milliseconds of processor time a frame."""
     counts = {name: np.zeros(4) for name in detectors}
     for scene in scenes:
         for name, detector in detectors.items():
-            start = time.perf_counter()
+            start = time.process_time()
             found = detector.detect(scene.picture)
-            seconds = time.perf_counter() - start
+            seconds = time.process_time() - start
             counts[name] += (len(matched(scene, found)), len(scene.places), len(found), seconds * 1000)
     return {
         name: {
