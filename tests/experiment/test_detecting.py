@@ -206,6 +206,21 @@ def test_the_network_is_used_on_request_only(tmp_path, monkeypatch):
     assert asked == [fetching.YUNET.url]
 
 
+def test_the_service_takes_a_fetched_detector_and_says_when_it_cannot(tmp_path, monkeypatch):
+    from vlrface.experiment.serving import Listening, serve
+
+    monkeypatch.setenv("VLRFACE_CACHE", str(tmp_path))
+
+    def urlopen(*_, **__):
+        raise OSError("no network")
+
+    monkeypatch.setattr(fetching.urllib.request, "urlopen", urlopen)
+    # Before the model is looked at, which is not there.
+    with pytest.raises(VlrfaceError, match="cannot be fetched"):
+        serve(tmp_path / "none.onnx", detector=detecting.Path("auto"), listening=Listening(port=0))
+    assert list(tmp_path.iterdir()) == []
+
+
 def command(monkeypatch, capsys, *arguments):
     monkeypatch.setattr(sys, "argv", ["vlrface", "detect", *map(str, arguments)])
     code = 0
