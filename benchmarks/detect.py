@@ -6,8 +6,8 @@ compression. A face is found if a box's centre lies within a third of its size f
 twice as high as it; a box that finds none is false. What is called size is the side of the pasted face.
 
 - recall: faces of each band of sizes found, and the share of boxes that are right, for the detector as it was (once at
-  the whole picture) and with tiles for several smallest sizes; milliseconds of processor time a frame. Last the small crops of
-  `lfw-vlr/survface` and `scface`, which a bad camera has seen, at their own size.
+  the whole picture) and with tiles for several smallest sizes; milliseconds of processor time a frame. Last the small
+  crops of `lfw-vlr/survface` and `scface`, which a bad camera has seen, at their own size.
 - cut (with --model, which may be given several times): the same faces of 16 to 32 pixels (--sides), found, cut in
   several ways and encoded; rank-1 of each among all others.
 

@@ -93,7 +93,7 @@ def test_a_smaller_size_shows_the_same():
 @pytest.mark.parametrize(
     ("points", "confidence", "said"),
     [
-        (turned(POINTS, 0, 0.1, (20, 20)), 0.9, "3.5 pixels apart"),
+        (turned(POINTS, 0, 0.1, (20, 20)), 0.9, "3.5 pixels apart, less than 4"),
         (POINTS, 0.65, "not sure of it"),
         (POINTS * (0.5, 1.0), 0.9, "no frontal face"),
         (np.full((5, 2), 7.0), 0.9, "one place"),
