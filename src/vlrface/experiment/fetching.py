@@ -5,7 +5,8 @@ import os
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import closing
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
@@ -87,8 +88,12 @@ def fetched(download: Download, folder: Path | None = None, *, timeout_s: float 
     path = (folder or cache_folder()) / download.name
     print(f"fetching {download.url} ({download.length:,} bytes), once, into {path.parent}", file=sys.stderr, flush=True)
     found, length = hashlib.sha256(), 0
-    with written_atomically(path) as temporary, temporary.open("wb") as file:
-        for piece in _pieces(download, timeout_s):
+    with (
+        written_atomically(path) as temporary,
+        temporary.open("wb") as file,
+        closing(_pieces(download, timeout_s)) as pieces,  # the connection, too, if the disk is full
+    ):
+        for piece in pieces:
             file.write(piece)
             found.update(piece)
             length += len(piece)
@@ -104,7 +109,7 @@ def fetched(download: Download, folder: Path | None = None, *, timeout_s: float 
     return path
 
 
-def _pieces(download: Download, timeout_s: float) -> Iterator[bytes]:
+def _pieces(download: Download, timeout_s: float) -> Generator[bytes]:
     """What the network gives, up to one byte more than announced."""
     left = download.length + 1
     try:
@@ -114,7 +119,10 @@ def _pieces(download: Download, timeout_s: float) -> Iterator[bytes]:
                 yield piece
     except (OSError, HTTPException) as error:  # URLError and timeouts are OSErrors
         reason = getattr(error, "reason", None) or str(error) or type(error).__name__
-        code = f"HTTP {error.code}, " if isinstance(error, urllib.error.HTTPError) else ""
+        code = ""
+        if isinstance(error, urllib.error.HTTPError):
+            code = f"HTTP {error.code}, "
+            error.close()  # it holds the connection
         raise VlrfaceError(f"{download.url}: cannot be fetched ({code}{reason}). {_remedy(download)}") from error
 
 
