@@ -110,10 +110,18 @@ def test_the_export_is_the_same_graph_and_a_foreign_model_is_refused_at_once(exp
 
 
 def test_an_export_is_calibrated_without_torch(exported, held_out, tmp_path):
-    program = (
-        "import sys; sys.modules['torch'] = None; sys.modules['safetensors'] = None; sys.modules['onnx'] = None\n"
-        "from vlrface.cli import main; main()"
-    )
+    # None in sys.modules would not do: tyro takes torch for imported then.
+    program = """
+import sys
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("torch", "safetensors", "onnx"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Absent())
+from vlrface.cli import main
+main()
+assert "torch" not in sys.modules
+"""
     command = ["calibrate", str(exported), str(held_out), "-o", str(tmp_path / "m.onnx"), "--fmr", "0.1", "--quiet"]
     done = subprocess.run([sys.executable, "-c", program, *command], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
