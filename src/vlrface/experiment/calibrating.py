@@ -154,13 +154,14 @@ def _print(calibration: Calibration, refused: Sequence[str], data: str) -> None:
     for point in calibration.points:
         print(_line(point))
     print("costs: fmr, missed genuine pairs; fpir, enrolled not found first; accept, accepted faces matched wrongly;")
-    print("       fnmr, faces rejected. Intervals are over people.")
+    print("       fnmr, faces rejected. Thresholds of fmr and fpir are cosines, those of accept and fnmr scores.")
+    print("       Intervals are over people; ? where the faces do not bound it.")
     for each in refused:
         print(f"not measured: {each}")
 
 
 def _line(point: Point) -> str:
-    threshold = f"[{point.threshold_low:.4f}, {point.threshold_high:.4f}]"
-    rate = f"[{point.rate_low:.3g}, {point.rate_high:.3g}]"
+    threshold = f"[{point.threshold_low:.4f}, {point.threshold_high:.4f}]".replace("nan", "?")
+    rate = f"[{point.rate_low:.3g}, {point.rate_high:.3g}]".replace("nan", "?")
     head = f"{point.wish} {point.wished:g}"
     return f"{head:<14} {point.threshold:>9.4f} {threshold:>19} {point.rate:>10.3g} {rate:>19} {point.cost:>8.3f}"
