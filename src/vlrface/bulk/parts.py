@@ -1,6 +1,6 @@
 """Results in parts: each is written whole or not at all, and says which items it is of. A killed run loses the last.
 
-Parts are numbered in the order of items, so how many there are says where to go on. A file `job.json` says what they
+Parts are numbered in the order of items, so how many there are says where to go on. A file `_job.json` says what they
 came from; another job is refused, for its rows would not fit to the others.
 """
 
@@ -10,6 +10,7 @@ import zipfile
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -83,7 +84,7 @@ class Job:
     part_items: int = PART_ITEMS
 
     def to_json(self) -> dict[str, Any]:
-        """As `job.json` has it."""
+        """As `_job.json` has it."""
         return {"part_items": self.part_items, "columns": self.columns, **self.settings}
 
 
@@ -145,12 +146,16 @@ class Parts:
                 from pyarrow import parquet
 
                 return (parquet.read_schema(path).metadata or {}).get(b"vlrface.items", b"").decode()
-            with np.load(path, allow_pickle=False) as file:
+            with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
                 return str(file["items"])
 
     def remove(self) -> None:
-        """Delete the parts and what says whose they are, and the folder if nothing else is in it."""
-        for path in [*self.folder.glob(f"part-*.{self.form}"), self.folder / "job.json"]:
+        """Delete the parts, what a kill left of them and what says whose they are; the folder, too, if nothing is left.
+
+        What says whose they are goes last: a kill in between leaves parts that are known.
+        """
+        ours = ("part-*", ".part-*", "._*", "_summary.json", ".items-*")
+        for path in [*chain.from_iterable(map(self.folder.glob, ours)), self.folder / "_job.json"]:
             path.unlink(missing_ok=True)
         if not any(self.folder.iterdir()):
             self.folder.rmdir()
@@ -170,7 +175,7 @@ def open_parts(folder: Path, job: Job, form: Format, *, restart: bool = False) -
         OSError: it cannot be made.
     """
     parts = Parts(folder, job, form)
-    known = folder / "job.json"
+    known = folder / "_job.json"
     if folder.is_dir() and restart and known.is_file():
         parts.remove()
     folder.mkdir(parents=True, exist_ok=True)
@@ -225,7 +230,7 @@ def _write_npz(path: Path, table: Table, keys: str) -> None:
 
 
 def _read_npz(path: Path) -> Table:
-    with np.load(path, allow_pickle=False) as file:
+    with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
         arrays = {name: file[name] for name in file.files if name != "items"}
     texts = {name: arrays.pop(name).tolist() for name in ("path", "verdict", "reason")}
     return Table(texts, arrays, arrays.pop("embedding", None))

@@ -90,7 +90,7 @@ def encode_bulk(
         write_parquet(output, parts.read())
         parts.remove()
     else:
-        write_json(output / "summary.json", {"faces": faces, "parts": parts.count(), "failed": failed})
+        write_json(output / "_summary.json", {"faces": faces, "parts": parts.count(), "failed": failed})
     print(f"{faces:,} faces, {failed:,} pictures not encoded, in {output}")
     return failed
 

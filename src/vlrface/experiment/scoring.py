@@ -135,7 +135,7 @@ def _summarised(output: Path, parts: Parts, told: _Told) -> Path:
     """Of a folder, a file says that it is whole."""
     for table in parts.read():
         told.add(table)
-    write_json(output / "summary.json", {"faces": told.verdicts.total(), "parts": parts.count(), **told.verdicts})
+    write_json(output / "_summary.json", {"faces": told.verdicts.total(), "parts": parts.count(), **told.verdicts})
     return output
 
 
