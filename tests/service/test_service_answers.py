@@ -292,6 +292,7 @@ def test_the_model_is_described(client):
     assert model["limits"]["files"] == 32
     assert model["calibration"]["gallery_size"] == 100
     assert model["calibration"]["points"] == []
+    assert model["keys"] is False
 
 
 def test_the_measured_thresholds_are_told(make_client):
@@ -301,4 +302,3 @@ def test_the_measured_thresholds_are_told(make_client):
     assert told["points"] == [point.to_json()]
     assert told["points"][0]["cost_high"] is None
     assert told["data"] == "160 faces of 40 people, held_out"
-    assert model["keys"] is False
