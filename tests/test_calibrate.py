@@ -181,6 +181,20 @@ def test_thresholds_serve_the_embeddings_they_were_measured_on():
         Calibration.from_json({**kept.to_json(), "space": 3})
 
 
+def test_pairs_of_many_faces_are_those_of_some(monkeypatch):
+    faces = made_faces(people=50)
+    calibration, wishes = calibrate(faces), Wishes((0.05,), (0.1,), (0.5,), (0.4,))
+    whole, _ = wished_points(faces, calibration, wishes, resamples=20)
+    monkeypatch.setattr("vlrface.calibrate.wishes._PAIRED_FACES", 120)
+    some, refused = wished_points(faces, calibration, wishes, resamples=20)
+    assert not refused
+    drawn = faces.rows(np.sort(np.random.default_rng(0).permutation(200)[:120]))
+    assert some[0] == wished_points(drawn, calibration, Wishes((0.05,)), resamples=20)[0][0]
+    assert some[3] == wished_points(drawn, calibration, Wishes(fnmr=(0.4,)), resamples=20)[0][0]
+    assert some[1:3] == whole[1:3]  # searches and shares are of all faces
+    assert some[0].threshold_low < whole[0].threshold < some[0].threshold_high
+
+
 def test_reliability_counts_every_face_once():
     faces = made_faces(people=100)
     calibration = calibrate(faces)

@@ -109,6 +109,13 @@ def test_the_export_is_the_same_graph_and_a_foreign_model_is_refused_at_once(exp
         calibrated(foreign, tmp_path / "nowhere", Written(tmp_path / "out.onnx"))
 
 
+def test_a_page_that_cannot_be_drawn_is_refused_before_any_work(exported, tmp_path, monkeypatch):
+    monkeypatch.setattr("vlrface.experiment.calibrating.find_spec", lambda _: None)
+    out = Written(tmp_path / "model.onnx", tmp_path / "page.html")
+    with pytest.raises(VlrfaceError, match="leave it out"):
+        calibrated(exported, tmp_path / "nowhere", out)
+
+
 def test_an_export_is_calibrated_without_torch(exported, held_out, tmp_path):
     # None in sys.modules would not do: tyro takes torch for imported then.
     program = """

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
@@ -83,6 +84,8 @@ def calibrate_model(
     check_suffix(written.model, source.suffix)
     check_suffix(written.report, ".html")
     check_suffix(written.json, ".json")
+    if written.report is not None and not (find_spec("matplotlib") and find_spec("jinja2")):
+        raise VlrfaceError("--report needs the extra \"report\": pip install 'vlrface[report]', or leave it out")
     if source.suffix == ".onnx" and source.is_file() and read_export_card(source) is None:
         raise VlrfaceError(f"{source}: only a checkpoint or an exported model keeps a calibration (vlrface export)")
     served = load_served(source, engine=engine, flip=flip)
