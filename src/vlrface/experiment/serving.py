@@ -95,7 +95,7 @@ def serve(
         if gallery is not None:
             people = closing.enter_context(Gallery.open(gallery, space=served.space, key=key_from_environment()))
         settings = ServiceSettings(
-            match=match_threshold(served.calibration, match=match, fmr=fmr, fpir=fpir),
+            match=match_threshold(served.calibration, match=match, fmr=fmr, fpir=fpir, space=served.space),
             score=_least_score(least_score, served.calibration),
             keys=keys,
             hosts=_hosts(where, keys),
@@ -196,12 +196,24 @@ def _hosts(where: Listening, keys: Path | None) -> tuple[str, ...]:
 
 
 def match_threshold(
-    calibration: Calibration | None, *, match: float | None, fmr: float | None, fpir: float | None
+    calibration: Calibration | None,
+    *,
+    match: float | None,
+    fmr: float | None,
+    fpir: float | None,
+    space: str | None = None,
 ) -> float | None:
     """The least cosine of a match: as given, or as measured for a wished rate; None if nothing is given.
 
+    Args:
+        calibration: of the model.
+        match: the cosine.
+        fmr: or a false match rate.
+        fpir: or a false positive identification rate.
+        space: of the embeddings that are compared; None does not ask whether the threshold is theirs.
+
     Raises:
-        VlrfaceError: several are given, or the model has no threshold for the rate.
+        VlrfaceError: several are given, the model has no threshold for the rate, or one of other embeddings.
     """
     if sum(each is not None for each in (match, fmr, fpir)) > 1:
         raise VlrfaceError("give one of --match, --fmr and --fpir")
@@ -209,6 +221,8 @@ def match_threshold(
         return match
     if calibration is None:
         raise VlrfaceError("the model has no calibration: vlrface calibrate MODEL HELD_OUT -o MODEL, or give --match")
+    if space is not None:
+        calibration.check_space(space)
     point = calibration.point("fmr", fmr) if fmr is not None else calibration.point("fpir", fpir or 0.0)
     return point.threshold
 
