@@ -63,6 +63,7 @@ def serve(
     *,
     gallery: Path | None = None,
     detector: Path | None = None,
+    smallest_px: int = 12,
     keys: Path | None = None,
     match: float | None = None,
     fmr: float | None = None,
@@ -90,6 +91,7 @@ def serve(
         sock = closing.enter_context(listening_socket(where))
         from vlrface.experiment.served import load_served
 
+        finder = _detector(detector, smallest_px)
         served = load_served(model, engine=engine, threads=threads, flip=flip)
         people = None
         if gallery is not None:
@@ -105,7 +107,7 @@ def serve(
             rate=rate or Rate(),
             batching=batching or Batching(),
         )
-        app = create_app(served, people, _detector(detector), settings)
+        app = create_app(served, people, finder, settings)
         port = sock.getsockname()[1]
         host = f"[{where.host}]" if ":" in where.host else where.host
         print(f"serving {served.name} at http://{host}:{port}/ (Ctrl-C stops it)", flush=True)
@@ -245,9 +247,9 @@ def _reference(path: Path, space: str) -> Reference:
     return Reference.of(faces)
 
 
-def _detector(given: Path | None) -> Finder | None:
+def _detector(given: Path | None, smallest_px: int) -> Finder | None:
     if given is None:
         return None
-    from vlrface.images.detect import Detector
+    from vlrface.experiment.detecting import Finding, open_detector
 
-    return Detector(given)
+    return open_detector(given, Finding(smallest_px=smallest_px))
