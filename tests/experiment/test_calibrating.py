@@ -14,8 +14,8 @@ from vlrface.encode.model_file import graph_sha256, with_metadata
 from vlrface.experiment.calibrating import Written, calibrate_model
 from vlrface.experiment.encoding import encode_pictures
 from vlrface.experiment.exporting import export_checkpoint
+from vlrface.experiment.rules import match_threshold
 from vlrface.experiment.served import load_served
-from vlrface.experiment.serving import match_threshold
 from vlrface.types import VlrfaceError
 
 WISHES = Wishes(fmr=(0.1,), fpir=(0.3,))  # of its index the network learned nothing in so short a time
