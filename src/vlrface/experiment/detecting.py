@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Final, Literal
 
-import cv2
 import numpy as np
 from numpy import ndarray
 from tqdm import tqdm
@@ -23,6 +22,7 @@ from vlrface.images.aligning import Aligned, aligned
 from vlrface.images.annotating import numbered
 from vlrface.images.decode import DecodeError, decode, encode_png
 from vlrface.images.detect import SMALLEST_PX, Detection, Detector, cut
+from vlrface.images.thumbnail import encode_jpeg
 from vlrface.types import VlrfaceError
 
 Cutting = Literal["loose", "aligned"]
@@ -284,9 +284,8 @@ def _score(rows: list[Row], served: ServedModel, crops: Sequence[ndarray]) -> No
 
 
 def _write_jpeg(path: Path, picture: ndarray) -> None:
-    data = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 90])[1]
     with written_atomically(path) as temporary:
-        temporary.write_bytes(data.tobytes())
+        temporary.write_bytes(encode_jpeg(picture))
 
 
 def _write_table(path: Path, rows: Sequence[Row]) -> None:

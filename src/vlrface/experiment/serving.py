@@ -11,8 +11,8 @@ from typing import Final
 from fastapi import FastAPI
 
 from vlrface.experiment.options import EngineChoice
+from vlrface.experiment.rules import least_score_of, match_threshold
 from vlrface.gallery import Gallery, key_from_environment
-from vlrface.metrics.calibration import Calibration
 from vlrface.service import (
     Batching,
     Limits,
@@ -97,8 +97,8 @@ def serve(
         if gallery is not None:
             people = closing.enter_context(Gallery.open(gallery, space=served.space, key=key_from_environment()))
         settings = ServiceSettings(
-            match=match_threshold(served.calibration, match=match, fmr=fmr, fpir=fpir),
-            score=_least_score(least_score, served.calibration),
+            match=match_threshold(served.calibration, match=match, fmr=fmr, fpir=fpir, space=served.space),
+            score=least_score_of(least_score, served.calibration),
             keys=keys,
             hosts=_hosts(where, keys),
             engine=str(served.meta.get("engine", engine)),
@@ -195,31 +195,6 @@ def _hosts(where: Listening, keys: Path | None) -> tuple[str, ...]:
         own = f"[{where.host}]" if ":" in where.host else where.host
         return (*LOCAL_HOSTS, own.lower(), *(name.lower() for name in where.names))
     return tuple(name.lower() for name in where.names)
-
-
-def match_threshold(
-    calibration: Calibration | None, *, match: float | None, fmr: float | None, fpir: float | None
-) -> float | None:
-    """The least cosine of a match: as given, or as measured for a wished rate; None if nothing is given.
-
-    Raises:
-        VlrfaceError: several are given, or the model has no threshold for the rate.
-    """
-    if sum(each is not None for each in (match, fmr, fpir)) > 1:
-        raise VlrfaceError("give one of --match, --fmr and --fpir")
-    if fmr is None and fpir is None:
-        return match
-    if calibration is None:
-        raise VlrfaceError("the model has no calibration: vlrface calibrate MODEL HELD_OUT -o MODEL, or give --match")
-    point = calibration.point("fmr", fmr) if fmr is not None else calibration.point("fpir", fpir or 0.0)
-    return point.threshold
-
-
-def _least_score(given: float | None, calibration: Calibration | None) -> float | None:
-    """The given one; else the score below which a face is called unrecognizable, where there are scores."""
-    if given is not None:
-        return given if given > 0 else None
-    return None if calibration is None else calibration.unrecognizable_below
 
 
 def _reference(path: Path, space: str) -> Reference:
