@@ -42,6 +42,7 @@ class Answers(BaseHTTPRequestHandler):
 def server():
     made = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
     made.asked = []
+    made.daemon_threads = False  # closing waits for those that still answer
     thread = threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     yield made
