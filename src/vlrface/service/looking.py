@@ -40,6 +40,7 @@ class Face:
         error: why there is no face; empty if there is one.
         sight: what the model saw; None if there is no face.
         thumbnail: JPEG, if asked for.
+        framed: JPEG of what the model sees of the crop, with its attention.
     """
 
     file: str
@@ -51,6 +52,7 @@ class Face:
     error: str = ""
     sight: Sight | None = None
     thumbnail: bytes | None = None
+    framed: bytes | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,11 +64,19 @@ class _Cropped:
 class Looker:
     """Looks at uploaded pictures. For one event loop; decodes in threads, a few at once."""
 
-    def __init__(self, batcher: Batcher, finder: Finder | None, cut: Cut | None, settings: ServiceSettings) -> None:
-        """Look at nothing yet."""
+    def __init__(
+        self,
+        batcher: Batcher,
+        finder: Finder | None,
+        cut: Cut | None,
+        settings: ServiceSettings,
+        framed: Callable[[Picture], Picture] | None = None,
+    ) -> None:
+        """Look at nothing yet; `framed` is what the model sees of a crop."""
         self._batcher = batcher
         self._finder = finder
         self._cut = cut
+        self._framed = framed
         self._limits = settings.limits
         self._slots = asyncio.Semaphore(settings.decoders)
         self._freed = asyncio.Condition()
@@ -112,7 +122,15 @@ class Looker:
             async with self._freed:
                 self._freed.notify_all()
         sights = iter(seen)
-        return [each.face if each.picture is None else replace(each.face, sight=next(sights)) for each in cropped]
+        return [
+            each.face if each.picture is None else self._seen(each.face, each.picture, next(sights)) for each in cropped
+        ]
+
+    def _seen(self, face: Face, crop: Picture, sight: Sight) -> Face:
+        framed = None
+        if sight.attention is not None and self._framed is not None:
+            framed = _jpeg(self._framed(crop))
+        return replace(face, sight=sight, framed=framed)
 
     async def _cropped(self, uploads: Sequence[Upload], detect: bool, thumbnails: bool) -> list[_Cropped]:
         async with self._freed:
@@ -175,5 +193,9 @@ def thumbnail(crop: Picture) -> bytes:
     if longest > _THUMBNAIL_SIDE:
         height, width = (max(1, round(side * _THUMBNAIL_SIDE / longest)) for side in crop.shape[:2])
         crop = resize(crop, height, width)
-    bgr = cv2.cvtColor(np.ascontiguousarray(crop), cv2.COLOR_RGB2BGR)
+    return _jpeg(crop)
+
+
+def _jpeg(picture: Picture) -> bytes:
+    bgr = cv2.cvtColor(np.ascontiguousarray(picture), cv2.COLOR_RGB2BGR)
     return cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])[1].tobytes()

@@ -1,0 +1,93 @@
+// Look: pictures in, a card for each face out.
+
+import { send, withQuery } from "./api.js";
+import { boxed } from "./boxes.js";
+import { announce, h, notice, tick } from "./dom.js";
+import { faceCard, noFaceCard } from "./facecard.js";
+import { intake, pathOf } from "./intake.js";
+import { count } from "./words.js";
+
+/** The view. Returns {node, take(files)}. */
+export function lookView(service) {
+  const { model } = service;
+  const find = model.detector && tick("Find the faces in whole pictures", true);
+  const search = model.gallery && tick(`Search among ${count(model.gallery.people, "person", "people")}`, true);
+  const results = h("div", { class: "results" });
+  let asking = null;
+
+  const take = async (files) => {
+    asking?.abort();
+    asking = new AbortController();
+    const most = model.limits.files;
+    if (files.length > most) {
+      results.replaceChildren(notice(`Here at most ${most} pictures are looked at. For more, use the folder view.`));
+      return;
+    }
+    results.replaceChildren(h("p", { class: "busy" }, "Looking …"));
+    const mine = asking;
+    try {
+      const found = await looked(model, files, options(find, search), mine.signal);
+      results.replaceChildren(...found.map((each) => pictureBlock(model, each, () => retake(each.file))));
+      announce(summary(found));
+    } catch (error) {
+      if (error.name === "AbortError") return;
+      results.replaceChildren(notice(error.message));
+    }
+  };
+  const retake = (file) => {
+    find.box.checked = false;
+    take([file]);
+  };
+  const extra = h("div", { class: "options" }, find && find.node, search && search.node);
+  return { node: h("div", {}, intake(take, { extra }), results), take };
+}
+
+const options = (find, search) => ({ detect: Boolean(find && find.box.checked), search: Boolean(search && search.box.checked) });
+
+/** Ask about files: [{file, faces, answers}], one for each file, in their order. */
+async function looked(model, files, { detect, search }, signal) {
+  const path = withQuery(search ? "/v1/identify" : "/v1/score", { detect, picture: true, attention: model.has_attention });
+  const reply = await send(path, files.map((file) => ["files", file, pathOf(file)]), signal);
+  const rows = search ? reply.answers.map((answer) => ({ face: answer.face, answer })) : reply.faces.map((face) => ({ face, answer: null }));
+  const groups = byFile(rows);
+  return files.map((file, i) => ({ file, rows: groups[i] || [], detect }));
+}
+
+/** Faces are numbered from 1 in each file. */
+export function byFile(rows) {
+  const groups = [];
+  for (const row of rows) {
+    if ((row.face || row).number === 1) groups.push([]);
+    groups[groups.length - 1].push(row);
+  }
+  return groups;
+}
+
+function pictureBlock(model, { file, rows, detect }, again) {
+  const faces = rows.map((row) => row.face);
+  const url = URL.createObjectURL(file);
+  if (faces.every((face) => face.error)) {
+    return h("section", { class: "picture" }, faces.map((face) => noFaceCard(face, detect && face.error.startsWith("no face") ? again : null)));
+  }
+  const cards = rows.map(({ face, answer }) => faceCard(model, face, { answer, fallback: detect ? null : url, label: detect ? `Face ${face.number}` : pathOf(file) }));
+  if (!detect) return h("section", { class: "picture" }, cards);
+  const picture = boxed(url, faces, (i) => {
+    cards[i].focus({ preventScroll: true });
+    cards[i].scrollIntoView({ block: "nearest" });
+  });
+  cards.forEach((card, i) => {
+    for (const [event, at] of [["pointerenter", i], ["focusin", i], ["pointerleave", -1], ["focusout", -1]]) {
+      card.addEventListener(event, () => picture.point(at));
+    }
+  });
+  const heading = h("h2", { class: "file" }, pathOf(file), h("span", { class: "hint" }, count(faces.length, "face")));
+  return h("section", { class: "picture" }, heading, picture.node, h("div", { class: "cards" }, cards));
+}
+
+function summary(found) {
+  const rows = found.flatMap((each) => each.rows).filter((row) => !row.face.error);
+  if (!rows.length) return "No face was found.";
+  const kinds = rows.map((row) => (row.answer ? row.answer.kind : row.face.verdict)).filter(Boolean);
+  const words = [...new Set(kinds)].map((kind) => `${kinds.filter((each) => each === kind).length} ${kind}`);
+  return `${count(rows.length, "face")}: ${words.join(", ")}.`;
+}
