@@ -6,8 +6,8 @@ import { fixed } from "./words.js";
 
 const TITLES = { candidates: "May be", unknown: "Unknown", "not recognizable": "Not recognizable" };
 const SUBTITLES = {
-  unknown: "Clear enough, and nobody enrolled is near enough.",
-  "not recognizable": "The face itself allows no answer. It was not searched.",
+  unknown: "It was searched, and nobody enrolled is near enough.",
+  "not recognizable": "The face itself allows no answer, so it was not searched.",
 };
 
 /** What a search says of a face. */

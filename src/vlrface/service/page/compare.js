@@ -79,7 +79,7 @@ function scale({ cosine, threshold }) {
     threshold !== null && svg("line", { class: "limit", x1: x(threshold), x2: x(threshold), y1: 18, y2: 38 }),
     threshold !== null && svg("text", { x: x(threshold), y: 52, "text-anchor": anchor(x(threshold)) }, `threshold ${fixed(threshold)}`),
     svg("circle", { cx: x(cosine), cy: 28, r: 7 }),
-    svg("text", { class: "number", x: x(cosine), y: 14, "text-anchor": anchor(x(cosine)) }, fixed(cosine, 3)));
+    svg("text", { class: "figure", x: x(cosine), y: 14, "text-anchor": anchor(x(cosine)) }, fixed(cosine, 3)));
 }
 
 const anchor = (x) => (x < 40 ? "start" : x > 260 ? "end" : "middle");

@@ -30,7 +30,7 @@ function veil(map) {
   const context = canvas.getContext("2d");
   const pixels = context.createImageData(canvas.width, canvas.height);
   values.forEach((value, i) => {
-    pixels.data.set([8, 14, 20, Math.round(225 * (1 - (value - low) / range))], 4 * i);
+    pixels.data.set([8, 14, 20, Math.round(205 * (1 - (value - low) / range))], 4 * i);
   });
   context.putImageData(pixels, 0, 0);
   return canvas;

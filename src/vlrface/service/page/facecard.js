@@ -11,7 +11,7 @@ import { count, fixed, percent, scoreMeaning, verdictWords } from "./words.js";
 export function faceCard(model, face, { answer = null, fallback = null, label = `Face ${face.number}` } = {}) {
   const title = unique("face");
   const { node, toggle } = crop(face, fallback);
-  const [word, meaning] = verdictWords(face.verdict);
+  const [word, meaning] = verdictWords(face, model.calibration);
   return h("article", { class: "card face", "aria-labelledby": title, tabindex: -1 },
     h("header", {}, h("h3", { id: title }, label), h("span", { class: `verdict is-${face.verdict || "none"}` }, word)),
     h("div", { class: "looks" },

@@ -9,7 +9,7 @@ const [X, Y] = [64, 64];
 /** The gauge of a face's score; without one it shows the index alone. */
 export function gauge(face, calibration) {
   const known = face.score !== null;
-  const [word] = verdictWords(face.verdict);
+  const [word] = verdictWords(face, calibration);
   const label = known
     ? `Recognizability ${percent(face.score)}: ${word}`
     : `Recognizability index ${fixed(face.recognizability)}, not calibrated`;
@@ -18,7 +18,7 @@ export function gauge(face, calibration) {
     svg("path", { class: "track", d: arc(0, 1) }),
     known && svg("path", { class: "value", d: arc(0, Math.max(face.score, 0.001)), pathLength: 100 }),
     known && calibration && limits(calibration).map((at) => svg("path", { class: "limit", d: tickAt(at) })),
-    svg("text", { class: "number", x: X, y: Y - 2, "text-anchor": "middle" }, value),
+    svg("text", { class: "figure", x: X, y: Y - 2, "text-anchor": "middle" }, value),
     svg("text", { class: "unit", x: X, y: Y + 11, "text-anchor": "middle" }, known ? "recognizability" : "index"),
   );
 }

@@ -8,9 +8,9 @@ const [WIDTH, BASE] = [300, 58];
  * A histogram.
  *
  * edges: of the bins, ascending. series: [{counts, name}], drawn behind one another. marker: an index, or null.
- * Returns {node, mark(index)}; `mark` moves the marker and gives every bin below it the class "below".
+ * stretched: to any width; the mark then has no head. Returns {node, mark(index)}; `mark` moves the marker and gives every bin below it the class "below".
  */
-export function histogram({ edges, series, marker = null, label }) {
+export function histogram({ edges, series, marker = null, label, stretched = false }) {
   const most = Math.max(1, ...series.flatMap((each) => each.counts));
   const [low, high] = [edges[0], edges[edges.length - 1]];
   const x = (index) => (high > low ? (WIDTH * (index - low)) / (high - low) : WIDTH / 2);
@@ -24,8 +24,8 @@ export function histogram({ edges, series, marker = null, label }) {
   );
   const line = svg("line", { class: "mark", y1: 4, y2: BASE + 4 });
   const head = svg("path", { class: "mark-head" });
-  const node = svg("svg", { class: "histogram", viewBox: `0 0 ${WIDTH} ${BASE + 6}`, role: "img", "aria-label": label },
-    bars.map(({ bar }) => bar), svg("line", { class: "axis", x1: 0, x2: WIDTH, y1: BASE, y2: BASE }), line, head);
+  const node = svg("svg", { class: "histogram", viewBox: `0 0 ${WIDTH} ${BASE + 6}`, preserveAspectRatio: stretched && "none", role: "img", "aria-label": label },
+    bars.map(({ bar }) => bar), svg("line", { class: "axis", x1: 0, x2: WIDTH, y1: BASE, y2: BASE }), line, !stretched && head);
   const mark = (index) => {
     const at = Math.min(WIDTH - 1.5, Math.max(1.5, x(index)));
     line.setAttribute("x1", at);

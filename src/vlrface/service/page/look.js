@@ -27,7 +27,7 @@ export function lookView(service) {
     const mine = asking;
     try {
       const found = await looked(model, files, options(find, search), mine.signal);
-      results.replaceChildren(...found.map((each) => pictureBlock(model, each, () => retake(each.file))));
+      results.replaceChildren(...blocks(model, found, retake));
       announce(summary(found));
     } catch (error) {
       if (error.name === "AbortError") return;
@@ -63,14 +63,25 @@ export function byFile(rows) {
   return groups;
 }
 
-function pictureBlock(model, { file, rows, detect }, again) {
+/** Crops beside one another; whole pictures each with its faces; and files without one. */
+function blocks(model, found, retake) {
+  const whole = found.filter((each) => each.detect && each.rows.some((row) => !row.face.error));
+  const others = found.filter((each) => !whole.includes(each));
+  const cards = others.flatMap((each) => each.rows.map((row) => cropCard(model, each, row, retake)));
+  const crops = cards.length ? [h("section", { class: `cards${cards.length === 1 ? " alone" : ""}` }, cards)] : [];
+  return [...whole.map((each) => pictureBlock(model, each)), ...crops];
+}
+
+function cropCard(model, { file, detect }, { face, answer }, retake) {
+  const again = detect && face.error?.startsWith("no face") ? () => retake(file) : null;
+  if (face.error) return noFaceCard(face, again);
+  return faceCard(model, face, { answer, fallback: URL.createObjectURL(file), label: pathOf(file) });
+}
+
+function pictureBlock(model, { file, rows }) {
   const faces = rows.map((row) => row.face);
   const url = URL.createObjectURL(file);
-  if (faces.every((face) => face.error)) {
-    return h("section", { class: "picture" }, faces.map((face) => noFaceCard(face, detect && face.error.startsWith("no face") ? again : null)));
-  }
-  const cards = rows.map(({ face, answer }) => faceCard(model, face, { answer, fallback: detect ? null : url, label: detect ? `Face ${face.number}` : pathOf(file) }));
-  if (!detect) return h("section", { class: "picture" }, cards);
+  const cards = rows.map(({ face, answer }) => faceCard(model, face, { answer }));
   const picture = boxed(url, faces, (i) => {
     cards[i].focus({ preventScroll: true });
     cards[i].scrollIntoView({ block: "nearest" });

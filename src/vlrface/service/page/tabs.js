@@ -7,7 +7,7 @@ export function tabbed(list, main, views) {
   const tabs = views.map(([name, title]) =>
     h("button", { type: "button", role: "tab", id: `tab-${name}`, "aria-controls": name, onclick: () => choose(name) }, title));
   const panels = views.map(([name, , view]) =>
-    h("section", { role: "tabpanel", id: name, "aria-labelledby": `tab-${name}`, class: `view ${name}` }, view.node));
+    h("section", { role: "tabpanel", id: name, "aria-labelledby": `tab-${name}`, class: "view" }, view.node));
   let at = 0;
 
   const choose = (name, focus = false) => {

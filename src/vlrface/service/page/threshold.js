@@ -12,9 +12,9 @@ export function thresholdPanel(model, known, moved) {
   const values = known.map((face) => face.recognizability);
   const [low, high] = [values[0], values[values.length - 1]];
   const { edges, counts } = binned(values);
-  const chart = histogram({ edges, series: [{ counts, name: "own" }], marker: low, label: "How many faces have which index" });
+  const chart = histogram({ edges, series: [{ counts, name: "own" }], marker: low, label: "How many faces have which index", stretched: true });
   const slider = h("input", { type: "range", min: 0, max: STEPS, step: 1, id: unique("threshold") });
-  const figures = Object.fromEntries(["kept", "rejected", "error"].map((name) => [name, h("dd", { class: name })]));
+  const figures = Object.fromEntries(["kept", "rejected", "error"].map((name) => [name, h("dd", { class: `is-${name}` })]));
   const least = h("output", { for: slider.id });
   const say = () => {
     const share = Number(slider.value) / STEPS;
@@ -40,9 +40,9 @@ export function thresholdPanel(model, known, moved) {
   return { node };
 }
 
-/** Where the slider begins: what the service itself asks for, else what is called recognizable; a share of its way. */
-function start({ calibration, rules }, low, high) {
-  const index = calibration ? indexOf(rules.score ?? calibration.recognizable_from, calibration) : null;
+/** Where the slider begins, a share of its way: where the best match is more likely right than wrong. */
+function start({ calibration }, low, high) {
+  const index = calibration ? indexOf(calibration.recognizable_from, calibration) : null;
   if (index === null || high === low) return 0;
   return Math.min(1, Math.max(0, (index - low) / (high - low)));
 }

@@ -8,20 +8,22 @@ export function percent(share) {
   return `${Math.round(100 * share)} %`;
 }
 
-export const fixed = (value, digits = 2) => (value === null ? "–" : value.toFixed(digits));
+export const fixed = (value, digits = 2) => (value === null ? "–" : value.toFixed(digits).replace("-", "−"));
 export const count = (n, one, many = `${one}s`) => `${n.toLocaleString("en")} ${n === 1 ? one : many}`;
 export const day = (iso) => new Date(iso).toLocaleDateString(undefined, { dateStyle: "medium" });
 
 const VERDICTS = {
   recognizable: ["Recognizable", "Clear enough to be recognised."],
-  doubtful: ["Doubtful", "It may be too poor. Take any match as a hint, not as an answer."],
+  doubtful: ["Doubtful", "It may be too poor: take a match as a hint, not as an answer."],
   unrecognizable: ["Unrecognizable", "Too little of the face is left to tell who it is, whatever a search would say."],
   failed: ["No face", "There is nothing to look at."],
 };
 
-/** [word, meaning] of a verdict; without calibration there is none. */
-export function verdictWords(verdict) {
-  return VERDICTS[verdict] || ["No verdict", "The model is not calibrated: its index has an order and no meaning."];
+/** [word, meaning] of a face's verdict; without calibration there is none. */
+export function verdictWords({ verdict, score }, calibration) {
+  const [word, meaning] = VERDICTS[verdict] || ["No verdict", "The model is not calibrated: its index has an order and no meaning."];
+  if (verdict !== "doubtful" || score < calibration.recognizable_from) return [word, meaning];
+  return [word, "The score is good, but faces that nobody can recognise have such an index, too."];
 }
 
 /** What a score means, as the calibration says. */
