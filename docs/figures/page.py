@@ -39,9 +39,8 @@ from vlrface.service.looking import thumbnail
 SEED = 11
 """Of people whom the network was not trained on."""
 NAMES = (
-    *("Ada Lindqvist", "Amara Okafor", "Bela Novák", "Chiara Fontana", "Dmitri Volkov", "Elif Demir"),
-    *("Farid Haddad", "Greta Sommer", "Hana Sato", "Ines Duarte", "Jonas Berg", "Kofi Mensah"),
-    *("Leila Rahimi", "Mateo Cruz", "Nora Walsh", "Otto Krüger", "Priya Nair", "Quentin Moreau"),
+    *("Alder", "Aspen", "Briar", "Cedar", "Clover", "Fern", "Hazel", "Heath", "Ivy", "Juniper", "Laurel", "Linden"),
+    *("Maple", "Olive", "Rowan", "Sage", "Sorrel", "Willow"),
 )
 DESKTOP, PHONE = {"width": 1180, "height": 900}, {"width": 390, "height": 844}
 
@@ -68,9 +67,8 @@ def main() -> None:
 def look(browser: Any, address: str, pictures: dict[str, Any], out: Path) -> None:
     """A whole picture with faces near and far."""
     with page_of(browser, address, "look") as page:
-        page.set_input_files("#look input[type=file]", pictures["street"])
+        page.set_input_files("#look input[type=file]", pictures["board"])
         page.wait_for_selector(".card.face")
-        page.locator("#look button[aria-pressed]").nth(1).click()
         shoot(page, out / "page-look.png", 1500)
 
 
@@ -108,13 +106,13 @@ def folder_view(browser: Any, address: str, pictures: dict[str, Any], out: Path)
     with page_of(browser, address, "folder") as page:
         page.locator("#folder input[type=file]").first.set_input_files(pictures["crops"])
         page.wait_for_selector(".board")
-        shoot(page, out / "page-folder.png", 1250)
+        shoot(page, out / "page-folder.png", 1420)
 
 
 def people(browser: Any, address: str, pictures: dict[str, Any], out: Path) -> None:
     """Who is enrolled, and somebody about to be, twice."""
     with page_of(browser, address, "people") as page:
-        page.get_by_label("Name", exact=True).fill("N. Walsh")
+        page.get_by_label("Name", exact=True).fill("Rowan Tree")
         page.locator("#people .enrol .tick input").uncheck()
         page.locator("#people input[type=file]").set_input_files(pictures["again"])
         page.get_by_role("button", name="Enrol 3 pictures").click()
@@ -193,7 +191,10 @@ def calibrated(model: ServedModel) -> tuple[ServedModel, Reference, float]:
     people, views = 60, 8
     near = procedural_faces(people, 1 + views, seed=SEED + 2).images.reshape(people, 1 + views, 112, 112, 3)
     own = np.repeat(np.arange(people), views)
-    far = [degrade(image, degradation_at((i * 0.618) % 1, i)) for i, image in enumerate(near[:, 1:].reshape(-1, 112, 112, 3))]
+    far = [
+        degrade(image, degradation_at((i * 0.618) % 1, i))
+        for i, image in enumerate(near[:, 1:].reshape(-1, 112, 112, 3))
+    ]
     lost = model.look([degrade(image, degradation_at(0.95, i)) for i, image in enumerate(near[:, 1])]).recognizability
     clear, seen = model.look(list(near[:, 0])).embeddings, model.look(far)
     calibration = fit_calibration(
@@ -213,7 +214,7 @@ def written(folder: Path) -> dict[str, Any]:
     """Files of all the pictures that are shown to the page."""
     known = procedural_faces(len(NAMES), 6, seed=SEED).images.reshape(len(NAMES), 6, 112, 112, 3)[:, 3:]
     stranger = procedural_faces(1, 1, seed=SEED + 5).images[0]
-    crops = procedural_faces(24, 5, seed=SEED + 4).images
+    crops = procedural_faces(15, 4, seed=SEED + 4).images
     far = [degrade(image, degradation_at((i * 0.618) % 1, i)) for i, image in enumerate(crops)]
     lost = degrade(known[2, 0], degradation_at(0.95, 3))
 
@@ -223,32 +224,31 @@ def written(folder: Path) -> dict[str, Any]:
         return path
 
     return {
-        "street": save("courtyard", street(known)),
-        "answers": [save("gate-07-15", known[6, 0]), save("gate-07-31", stranger), save("gate-22-04", lost)],
-        "pair": [save("door", known[8, 1]), save("hall", degrade(known[8, 2], degradation_at(0.3, 2)))],
+        "board": save("notice-board", board(known)),
+        "answers": [save("gate-07-15", known[1, 0]), save("gate-07-31", stranger), save("gate-22-04", lost)],
+        "pair": [save("door", known[4, 0]), save("hall", degrade(known[4, 1], degradation_at(0.3, 2)))],
         "crops": [save(f"crop-{i:03d}", image) for i, image in enumerate(far)],
         "again": [save("badge", known[14, 0]), save("lobby", known[14, 1]), save("night", lost)],
     }
 
 
-def street(known: ndarray) -> ndarray:
-    """People near and far before a wall."""
-    height, width = 520, 980
-    shade = np.linspace(205, 120, height)[:, None, None] * np.array([1.0, 0.98, 0.93])
-    whole = np.repeat(shade, width, axis=1)
-    for i, (who, x, y, side) in enumerate([(0, 130, 240, 190), (3, 370, 290, 150), (9, 575, 235, 112),
-                                           (12, 745, 270, 74), (15, 870, 225, 44)]):  # fmt: skip
-        face = resize(known[who, i % 3], side, side).astype(float)
-        if side < 112:
-            small = max(14, side // 3)
-            face = resize(resize(known[who, i % 3], small, small), side, side).astype(float)
-        rows, columns = np.mgrid[-1 : 1 : side * 1j, -1 : 1 : side * 1j]
-        soft = np.clip((1.0 - np.maximum((columns / 0.95) ** 4 + (rows / 0.98) ** 4, 0)) * 4, 0, 1)[:, :, None]
-        top, left = y - side // 2, x - side // 2
-        part = whole[top : top + side, left : left + side]
-        part[:] = soft * face + (1 - soft) * part
-    noise = np.random.default_rng(3).normal(0, 3, whole.shape)
-    return np.clip(whole + noise, 0, 255).astype(np.uint8)
+def board(known: ndarray) -> ndarray:
+    """Photographs of people on a board, large and small."""
+    height, width = 430, 1000
+    shade = np.linspace(176, 140, height)[:, None, None] * np.array([1.0, 0.99, 0.965])
+    whole = np.clip(np.repeat(shade, width, axis=1) + np.random.default_rng(3).normal(0, 2, (height, width, 1)), 0, 255)
+    whole = whole.astype(np.uint8)
+    for who, view, x, y, side, turn in [(1, 0, 180, 215, 240, -3), (4, 1, 435, 200, 170, 2), (12, 2, 630, 225, 112, -2),
+                                        (2, 2, 780, 190, 72, 3), (17, 2, 900, 240, 44, 0)]:  # fmt: skip
+        seen = max(14, side // 3) if side < 112 else side
+        photograph = resize(resize(known[who, view], seen, seen), side, side)
+        rim = max(3, side // 16)
+        photograph = cv2.copyMakeBorder(photograph, rim, rim, rim, rim, cv2.BORDER_CONSTANT, value=(250, 250, 247))
+        middle = photograph.shape[0] / 2
+        place = cv2.getRotationMatrix2D((middle, middle), turn, 1)
+        place[:, 2] += (x - middle, y - middle)
+        cv2.warpAffine(photograph, place, (width, height), dst=whole, borderMode=cv2.BORDER_TRANSPARENT)
+    return whole
 
 
 def chromium() -> str:

@@ -60,7 +60,7 @@ function slot(name, changed) {
 }
 
 function outcomeWords({ same }) {
-  return same === null ? "Cannot be said" : same ? "Same person" : "Different people";
+  return same === null ? "Cannot be said" : same ? "Match" : "No match";
 }
 
 function outcome(reply) {

@@ -32,7 +32,7 @@ function place(model, face) {
   const { edges, recognizable, unrecognizable } = model.reference;
   const lost = unrecognizable.some((n) => n > 0);
   const faces = count(recognizable.reduce((sum, n) => sum + n, 0), "reference face");
-  const words = face.place === null ? "" : `More recognizable than ${percent(face.place)} of ${faces}`;
+  const words = face.place === null ? "" : `Above ${percent(face.place)} of ${faces}`;
   const series = [{ counts: recognizable, name: "good" }];
   if (lost) series.unshift({ counts: unrecognizable, name: "lost" });
   const { node } = histogram({ edges, series, marker: face.recognizability, label: words });
