@@ -106,7 +106,9 @@ def test_the_page_and_its_files_are_served_and_asked_for_anew(client):
     for file in PAGE.iterdir():
         reply = client.get(f"/page/{file.name}")
         assert (reply.status_code, reply.content) == (200, file.read_bytes())
-        kind = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".html": "text/html"}[file.suffix]
+        kind = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".html": "text/html"}[
+            file.suffix
+        ]
         assert reply.headers["content-type"].startswith(kind)
         assert reply.headers["cache-control"] == "no-cache"
         assert "default-src 'none'" in reply.headers["content-security-policy"]
