@@ -42,9 +42,9 @@ function place(model, face) {
 }
 
 /** A file that shows no face. */
-export function noFaceCard(face, again) {
+export function noFaceCard(name, face, again) {
   return h("article", { class: "card none", tabindex: -1 },
     h("header", {}, h("h3", {}, "No face"), h("span", { class: "verdict is-failed" }, "Nothing looked at")),
-    h("p", {}, h("b", {}, face.file), `: ${face.error}.`),
+    h("p", {}, h("b", {}, name), `: ${face.error}.`),
     again && h("button", { type: "button", onclick: again }, "Take the whole picture as one face"));
 }

@@ -74,7 +74,7 @@ function blocks(model, found, retake) {
 
 function cropCard(model, { file, detect }, { face, answer }, retake) {
   const again = detect && face.error?.startsWith("no face") ? () => retake(file) : null;
-  if (face.error) return noFaceCard(face, again);
+  if (face.error) return noFaceCard(pathOf(file), face, again);
   return faceCard(model, face, { answer, fallback: URL.createObjectURL(file), label: pathOf(file) });
 }
 
@@ -86,10 +86,13 @@ function pictureBlock(model, { file, rows }) {
     cards[i].focus({ preventScroll: true });
     cards[i].scrollIntoView({ block: "nearest" });
   });
+  let [under, focused] = [-1, -1]; // the pointer, and the keyboard
+  const show = () => picture.point(under >= 0 ? under : focused);
   cards.forEach((card, i) => {
-    for (const [event, at] of [["pointerenter", i], ["focusin", i], ["pointerleave", -1], ["focusout", -1]]) {
-      card.addEventListener(event, () => picture.point(at));
-    }
+    card.addEventListener("pointerenter", () => ((under = i), show()));
+    card.addEventListener("pointerleave", () => ((under = -1), show()));
+    card.addEventListener("focusin", () => ((focused = i), show()));
+    card.addEventListener("focusout", () => ((focused = -1), show()));
   });
   const heading = h("h2", { class: "file" }, pathOf(file), h("span", { class: "hint" }, count(faces.length, "face")));
   return h("section", { class: "picture" }, heading, picture.node, h("div", { class: "cards" }, cards));

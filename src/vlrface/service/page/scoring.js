@@ -10,7 +10,7 @@ const TRIES = 6;
 /**
  * Score files. `progress(done, faces)` is told after each batch, with the faces of it.
  *
- * A face is the service's, with `source`: the file it is of. A file that cannot be looked at is a face with `error`.
+ * A face is the service's, with `source`: the file it is of, and its name as it is here (a form changes some characters). A file that cannot be looked at is a face with `error`.
  */
 export async function scoreAll(model, files, { detect, signal, progress }) {
   let done = 0;
@@ -41,7 +41,7 @@ async function scored(batch, detect, signal) {
   try {
     const path = withQuery("/v1/score", { detect, picture: detect });
     const { faces } = await patient(() => send(path, batch.map((file) => ["files", file, pathOf(file)]), signal), signal);
-    return byFile(faces).flatMap((group, i) => group.map((face) => ({ ...face, source: batch[i] })));
+    return byFile(faces).flatMap((group, i) => group.map((face) => ({ ...face, file: pathOf(batch[i]), source: batch[i] })));
   } catch (error) {
     if (![413, 415, 422].includes(error.status)) throw error;
     if (batch.length === 1) return [failed(batch[0], error.message)];
