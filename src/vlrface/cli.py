@@ -52,7 +52,6 @@ def main() -> None:
 
 def _explain(error: Exception) -> int:
     """Print an expected error; raise any other again."""
-    from vlrface.data.batches import SampleError
     from vlrface.types import VlrfaceError
 
     if type(error).__name__ == "TrainingInterruptedError":
@@ -61,7 +60,7 @@ def _explain(error: Exception) -> int:
     if isinstance(error, ModuleNotFoundError) and error.name in _EXTRAS:
         print(f'error: this command needs {error.name}: pip install "vlrface[{_EXTRAS[error.name]}]"', file=sys.stderr)
         return 1
-    if isinstance(error, VlrfaceError | OSError | SampleError):
+    if isinstance(error, VlrfaceError | OSError) or type(error).__name__ == "SampleError":  # its module needs torch
         print(f"error: {error}", file=sys.stderr)
         return 1
     raise error

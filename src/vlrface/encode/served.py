@@ -60,7 +60,14 @@ class ServedModel:
         """
         size = (self.encoder.input.height, self.encoder.input.width, 3)
         framed = [self.encoder.prepare(crop) for crop in crops]
-        images = np.stack(framed) if framed else np.empty((0, *size), np.uint8)
+        return self.look_framed(np.stack(framed) if framed else np.empty((0, *size), np.uint8), batch_size)
+
+    def look_framed(self, images: UInt8[ndarray, "n h w 3"], batch_size: int = 64) -> Looks:
+        """See what `encoder.prepare` made of crops.
+
+        Raises:
+            VlrfaceError: the network fails, or gives an embedding of length 0.
+        """
         embeddings, index = self.encoder.embed_crops(images, batch_size=batch_size, flip=self.flip)
         scores, verdicts = np.full(len(images), np.nan), np.full(len(images), "")
         if self.calibration is not None:

@@ -9,17 +9,20 @@ import numpy as np
 from jaxtyping import UInt8
 from numpy import ndarray
 
+from vlrface.bulk.parts import write_parquet
 from vlrface.data.cache import crops_in_memory
 from vlrface.data.manifest import Benchmark, Manifest
 from vlrface.encode import Encoder, encode, encode_crops
+from vlrface.experiment.bulk import BulkTask, loaded, parts_beside, run_bulk
 from vlrface.experiment.layouts import read_layout
 from vlrface.experiment.measures import add_measures
 from vlrface.experiment.model import Model, load_model
-from vlrface.experiment.options import Layout, ModelOptions
+from vlrface.experiment.options import BulkOptions, Layout, ModelOptions
 from vlrface.experiment.outputs import check_suffix
+from vlrface.files import write_json
 from vlrface.images.decode import DecodeError
 from vlrface.images.degrade import UNRECOGNIZABLE, DegradationRange, degraded
-from vlrface.types import UNKNOWN_IDENTITY, UNRECOGNIZABLE_ROLE, Faces
+from vlrface.types import UNKNOWN_IDENTITY, UNRECOGNIZABLE_ROLE, Faces, VlrfaceError
 
 _DESTROYED = 200
 
@@ -50,6 +53,46 @@ def encode_pictures(
     for row in failed[:10]:
         print(f"  not encoded: {faces.failures[row]}")
     return faces
+
+
+def encode_bulk(
+    model: Path,
+    sources: Sequence[str],
+    output: Path,
+    *,
+    options: BulkOptions | None = None,
+    model_options: ModelOptions | None = None,
+    flip: bool = True,
+    batch_size: int = 64,
+    progress: bool = True,
+) -> int:
+    """`vlrface encode` of any number of pictures, into a .parquet file or a folder of Parquet parts.
+
+    Returns:
+        How many pictures could not be encoded.
+
+    Raises:
+        VlrfaceError: no picture among the sources, or an unknown kind of output.
+    """
+    if output.suffix not in ("", ".parquet"):
+        raise VlrfaceError(f"{output}: give a name that ends in .npz or .parquet, or a folder for parts")
+    task = BulkTask(
+        model, tuple(sources), "embeddings", options or BulkOptions(), flip=flip, batch_size=batch_size,
+        progress=progress, model_options=model_options or ModelOptions(),
+    )  # fmt: skip
+    whole = output.suffix != ""
+    parts = run_bulk(task, loaded(task), parts_beside(output) if whole else output, "npz" if whole else "parquet")
+    faces = failed = 0
+    for table in parts.read():
+        faces += len(table)
+        failed += sum(verdict == "failed" for verdict in table.texts["verdict"])
+    if whole:
+        write_parquet(output, parts.read())
+        parts.remove()
+    else:
+        write_json(output / "_summary.json", {"faces": faces, "parts": parts.count(), "failed": failed})
+    print(f"{faces:,} faces, {failed:,} pictures not encoded, in {output}")
+    return failed
 
 
 def encode_benchmark(

@@ -52,6 +52,30 @@ class ModelOptions:
 
 
 @dataclass(frozen=True)
+class BulkOptions:
+    """How many pictures go through a model.
+
+    Attributes:
+        engine: What runs an exported model.
+        threads: Of the model; default all processors.
+        detector: Pictures are whole ones, in which this detector (.onnx) finds the faces.
+        every: Of a video, look at each so-manieth frame.
+        restart: Begin again, whatever is done already.
+        ray: Address of a Ray cluster that does the work ("auto", "ray://HOST:10001"), or "local" for one of this
+            machine. Model, pictures and output must have the same paths on all of its machines.
+        part_items: Pictures in a part of the results, all that a kill can cost; default 4,096.
+    """
+
+    engine: EngineChoice = "auto"
+    threads: int | None = None
+    detector: Path | None = None
+    every: int = 1
+    restart: bool = False
+    ray: str | None = None
+    part_items: int | None = None
+
+
+@dataclass(frozen=True)
 class ProtocolOptions:
     """What a benchmark leaves open. Each option concerns the benchmark that its text names.
 

@@ -1,82 +1,126 @@
-"""`vlrface score`: a raw index, a calibrated score and a verdict per file, as a table or a page."""
+"""`vlrface score`: a raw index, a calibrated score and a verdict per face, as tables or a page."""
 
 import csv
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
+from vlrface.bulk import Parts
+from vlrface.bulk.parts import Table, write_parquet
 from vlrface.calibrate import Calibration
-from vlrface.data.folder import read_images
-from vlrface.encode import encode
-from vlrface.experiment.network import load_trained
-from vlrface.files import written_atomically
-from vlrface.images.decode import decode
+from vlrface.encode.served import ServedModel
+from vlrface.experiment.bulk import BulkTask, loaded, parts_beside, run_bulk
+from vlrface.experiment.options import BulkOptions
+from vlrface.files import write_json, written_atomically
+from vlrface.images.decode import DecodeError, decode
 from vlrface.images.resize import resize
-from vlrface.types import Faces, VlrfaceError
+from vlrface.types import VlrfaceError
 
-_COLUMNS = ("path", "recognizability", "score", "verdict", "shorter_side_px", "reason")
-_THUMBNAIL_SIDE = 64
+MOST_ON_A_PAGE: Final = 20_000
+"""Faces; beyond, a page would not open any more, and a table is written in its place."""
+
+_VERDICTS: Final = ("recognizable", "doubtful", "unrecognizable")
+_THUMBNAIL_SIDE: Final = 64
+_SHOWN_FAILURES: Final = 10
 
 
-@dataclass(frozen=True)
-class _Row:
-    path: str
-    recognizability: float | None
-    score: float | None
-    verdict: str
-    side: int
-    reason: str
+@dataclass
+class _Told:
+    """What is said at the end."""
+
+    verdicts: Counter[str] = field(default_factory=Counter[str])
+    failures: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+
+    def add(self, table: Table) -> None:
+        """Count a part."""
+        self.verdicts.update(table.texts["verdict"])
+        failed = [
+            (path, reason) for path, reason in zip(table.texts["path"], table.texts["reason"], strict=True) if reason
+        ]
+        self.failures += failed[: _SHOWN_FAILURES - len(self.failures)]
 
 
 def score_paths(
-    checkpoint: Path, paths: Sequence[Path], output: Path, *, batch_size: int = 64, progress: bool = True
+    model: Path,
+    paths: Sequence[Path | str],
+    output: Path,
+    *,
+    options: BulkOptions | None = None,
+    least_score: float | None = None,
+    accepted: Path | None = None,
+    batch_size: int = 64,
+    progress: bool = True,
 ) -> int:
     """What `vlrface score` does; see there.
+
+    Args:
+        model: a checkpoint, a run's folder or an exported model.
+        paths: sources, see `bulk.list_items`.
+        output: a .csv, .parquet or .html file; or a folder, for parts.
+        options: of bulk work.
+        least_score: from which a face is accepted; None for the calibration's limit of "recognizable".
+        accepted: file for the list of accepted pictures.
+        batch_size: faces per call of the network.
+        progress: show a progress bar.
 
     Returns:
         How many pictures could not be scored.
 
     Raises:
-        VlrfaceError: no picture among the paths, an unknown kind of output, or a checkpoint that cannot score.
+        VlrfaceError: no picture among the sources, an unknown kind of output, or a model that cannot score.
     """
     if not paths:
         raise VlrfaceError("give pictures, or folders of pictures")
-    if output.suffix not in (".csv", ".parquet", ".html"):
-        raise VlrfaceError(f"{output}: give a name that ends in .csv, .parquet or .html")
-    if checkpoint.suffix == ".onnx":
+    if output.suffix not in ("", ".csv", ".parquet", ".html"):
+        raise VlrfaceError(f"{output}: give a name that ends in .csv, .parquet or .html, or a folder for parts")
+    task = BulkTask(
+        model, tuple(map(str, paths)), "scores", options or BulkOptions(), batch_size=batch_size, progress=progress
+    )
+    served = loaded(task)
+    calibration = _calibration(served, model)
+    whole = output.suffix != ""
+    parts = run_bulk(task, served, parts_beside(output) if whole else output, "npz" if whole else "parquet")
+    told = _Told()
+    written = _write(output, parts, told, _meaning(calibration)) if whole else _summarised(output, parts, told)
+    if accepted is not None:
+        _write_accepted(accepted, parts, calibration.recognizable_from if least_score is None else least_score)
+    failed = told.verdicts["failed"]
+    _print(told, failed, calibration, written)
+    if whole:
+        parts.remove()
+    if failed == told.verdicts.total():
+        raise VlrfaceError(f"none of {failed} pictures could be scored; the reasons are in {written}")
+    return failed
+
+
+def _calibration(served: ServedModel, model: Path) -> Calibration:
+    if served.calibration is not None:
+        return served.calibration
+    if "sha256" in served.meta and "experiment" not in served.meta:
         raise VlrfaceError(
-            f"{checkpoint}: a score needs the index of recognizability, which a checkpoint of vlrface has and an ONNX "
-            "model has not. What the model is worth, `vlrface evaluate` and `vlrface encode` say"
+            f"{model}: a score needs the index of recognizability, which models of vlrface have and another ONNX model "
+            "has not. What the model is worth, `vlrface evaluate` and `vlrface encode` say"
         )
-    trained = load_trained(checkpoint)
-    calibration = trained.calibration
-    if calibration is None:
-        raise VlrfaceError(
-            f"{trained.path}: trained without recognizability, so it cannot score. "
-            "Train with objective.weights.regression above 0, as recipes/lfw_vlr.py does"
-        )
-    manifest = read_images(paths)
-    faces = encode(trained.recognizer, manifest, batch_size=batch_size, flip=True, progress=progress)
-    rows = _rows(faces, [manifest.path(i) for i in range(len(manifest))], calibration)
-    if output.suffix == ".csv":
-        _write_csv(output, rows)
-    elif output.suffix == ".parquet":
-        _write_parquet(output, rows)
-    else:
-        _write_html(output, rows, _meaning(calibration))
-    failed = [row for row in rows if row.reason]
-    verdicts = {v: sum(row.verdict == v for row in rows) for v in ("recognizable", "doubtful", "unrecognizable")}
-    print(f"{len(rows) - len(failed)} of {len(rows)} scored: " + ", ".join(f"{n} {v}" for v, n in verdicts.items()))
-    for row in failed[:10]:
-        print(f"  not scored: {row.path}: {row.reason}")
-    if len(failed) > 10:
-        print(f"  … and {len(failed) - 10} more, all in {output}")
-    print(f"score       {_meaning(calibration)}\nwritten     {output}")
-    if len(failed) == len(rows):
-        raise VlrfaceError(f"none of {len(rows)} pictures could be scored; the reasons are in {output}")
-    return len(failed)
+    raise VlrfaceError(
+        f"{model}: trained without recognizability, so it cannot score. "
+        "Train with objective.weights.regression above 0, as recipes/lfw_vlr.py does"
+    )
+
+
+def _print(told: _Told, failed: int, calibration: Calibration, written: Path) -> None:
+    total = told.verdicts.total()
+    verdicts = ", ".join(f"{told.verdicts[verdict]:,} {verdict}" for verdict in _VERDICTS)
+    print(f"{total - failed:,} of {total:,} scored: {verdicts}")
+    for path, reason in told.failures:
+        print(f"  not scored: {path}: {reason}")
+    if failed > len(told.failures):
+        print(f"  … and {failed - len(told.failures):,} more, all in {written}")
+    print(f"score       {_meaning(calibration)}\nwritten     {written}")
 
 
 def _meaning(calibration: Calibration) -> str:
@@ -87,57 +131,96 @@ def _meaning(calibration: Calibration) -> str:
     )
 
 
-def _rows(faces: Faces, paths: Sequence[Path], calibration: Calibration) -> list[_Row]:
-    scores = calibration.score(faces.recognizability)
-    verdicts = calibration.verdict(faces.recognizability)
-    rows: list[_Row] = []
-    for i in range(len(faces)):
-        reason = str(faces.failures[i]).removeprefix(f"{paths[i]}: ")
-        rows.append(
-            _Row(
-                path=str(paths[i]),
-                recognizability=None if reason else float(faces.recognizability[i]),
-                score=None if reason else float(scores[i]),
-                verdict="failed" if reason else str(verdicts[i]),
-                side=int(faces.sizes[i]),
-                reason=reason,
-            )
-        )
-    return rows
+def _summarised(output: Path, parts: Parts, told: _Told) -> Path:
+    """Of a folder, a file says that it is whole."""
+    for table in parts.read():
+        told.add(table)
+    write_json(output / "_summary.json", {"faces": told.verdicts.total(), "parts": parts.count(), **told.verdicts})
+    return output
 
 
-def _write_csv(path: Path, rows: Sequence[_Row]) -> None:
-    with written_atomically(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+def _write(output: Path, parts: Parts, told: _Told, meaning: str) -> Path:
+    """All parts as one file; counts them."""
+
+    def tables() -> Iterator[Table]:
+        for table in parts.read():
+            told.add(table)
+            yield table
+
+    if output.suffix == ".parquet":
+        write_parquet(output, tables())
+        return output
+    if output.suffix == ".html":
+        faces = sum(len(table) for table in parts.read())
+        if faces <= MOST_ON_A_PAGE:
+            _write_html(output, tables(), meaning)
+            return output
+        print(f"{faces:,} faces are too many for one page ({MOST_ON_A_PAGE:,}): written as a table")
+        output = output.with_suffix(".csv")
+    _write_csv(output, tables())
+    return output
+
+
+def _write_csv(path: Path, tables: Iterator[Table]) -> None:
+    with (
+        written_atomically(path) as temporary,
+        temporary.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file,
+    ):
         writer = csv.writer(file)
-        writer.writerow(_COLUMNS)
-        for r in rows:
-            index = "" if r.recognizability is None else f"{r.recognizability:.5f}"
-            score = "" if r.score is None else f"{r.score:.4f}"
-            writer.writerow([r.path, index, score, r.verdict, r.side, r.reason])
+        writer.writerow(("path", "recognizability", "score", "verdict", "shorter_side_px", "reason"))
+        for table in tables:
+            index, score = table.numbers["recognizability"], table.numbers["score"]
+            writer.writerows(
+                zip(
+                    table.texts["path"],
+                    ["" if np.isnan(each) else f"{each:.5f}" for each in index.tolist()],
+                    ["" if np.isnan(each) else f"{each:.4f}" for each in score.tolist()],
+                    table.texts["verdict"],
+                    table.numbers["shorter_side_px"].tolist(),
+                    table.texts["reason"],
+                    strict=True,
+                )
+            )
 
 
-def _write_parquet(path: Path, rows: Sequence[_Row]) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+def _write_accepted(path: Path, parts: Parts, least_score: float) -> None:
+    """One picture a line, each once, that has a face of at least this score."""
+    count = 0
+    with (
+        written_atomically(path) as temporary,
+        temporary.open("w", encoding="utf-8", errors="surrogateescape") as file,
+    ):
+        for table in parts.read():
+            good = np.flatnonzero(table.numbers["score"] >= least_score).tolist()
+            names = dict.fromkeys(table.texts["path"][row] for row in good)
+            file.writelines(f"{name}\n" for name in names)
+            count += len(names)
+    print(f"accepted    {count:,} with a score of {least_score:g} or more, in {path}")
 
-    values = ("path", "recognizability", "score", "verdict", "side", "reason")
-    table = pa.table({c: [getattr(r, v) for r in rows] for c, v in zip(_COLUMNS, values, strict=True)})
-    with written_atomically(path) as temporary:
-        pq.write_table(table, temporary)
 
-
-def _write_html(path: Path, rows: Sequence[_Row], meaning: str) -> None:
+def _write_html(path: Path, tables: Iterator[Table], meaning: str) -> None:
     from vlrface.report import ScoredFace, write_score_page
 
     scored: list[ScoredFace] = []
-    for row in rows:
-        if row.recognizability is None or row.score is None:
-            continue
-        picture = decode(Path(row.path))
-        longest = max(picture.shape[:2])
-        if longest > _THUMBNAIL_SIDE:
-            sides = [max(1, round(side * _THUMBNAIL_SIDE / longest)) for side in picture.shape[:2]]
-            picture = resize(picture, sides[0], sides[1])
-        scored.append(ScoredFace(Path(row.path), row.recognizability, row.score, row.verdict, np.asarray(picture)))
-    failures = [(Path(row.path), row.reason) for row in rows if row.reason]
+    failures: list[tuple[Path | str, str]] = []
+    for table in tables:
+        numbers = zip(table.numbers["recognizability"].tolist(), table.numbers["score"].tolist(), strict=True)
+        texts = zip(table.texts["path"], table.texts["verdict"], table.texts["reason"], strict=True)
+        for (name, verdict, reason), (index, score) in zip(texts, numbers, strict=True):
+            if reason:
+                failures.append((Path(name), reason))
+            else:
+                scored.append(ScoredFace(Path(name), index, score, verdict, _thumbnail(name)))
     write_score_page(path, scored, title="Recognizability", failures=failures, calibration=meaning)
+
+
+def _thumbnail(name: str) -> np.ndarray | None:
+    """A small picture of a file; None of what is no file of its own."""
+    with suppress(DecodeError):
+        picture = decode(Path(name))
+        longest = max(picture.shape[:2])
+        if longest <= _THUMBNAIL_SIDE:
+            return picture
+        sides = [max(1, round(side * _THUMBNAIL_SIDE / longest)) for side in picture.shape[:2]]
+        return resize(picture, sides[0], sides[1])
+    return None

@@ -1,0 +1,175 @@
+"""What there is to look at, one small description after the other: files, members of shards, rows of tables, frames.
+
+Listing opens no picture and keeps nothing: ten million pictures are listed in the memory of one folder. The order is
+the same each time, so that a place in it says what has been done.
+"""
+
+import glob
+import os
+import tarfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+from vlrface.data.folder import is_image_name
+from vlrface.types import VlrfaceError
+
+Kind = Literal["file", "member", "row", "frame"]
+
+VIDEOS: Final = frozenset((".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".ts"))
+"""Endings of video files."""
+
+_MAX_MEMBER: Final = 64 * 2**20
+_GLOB: Final = frozenset("*?[")
+
+
+@dataclass(frozen=True)
+class FrameOptions:
+    """Which frames of a video are looked at.
+
+    Attributes:
+        every: each so-manieth, from the first.
+    """
+
+    every: int = 1
+
+    def __post_init__(self) -> None:
+        if self.every < 1:
+            raise VlrfaceError(f"frames are taken one by one or each second, third, …: not each {self.every}.")
+
+
+@dataclass(frozen=True)
+class Item:
+    """A picture, or what may become one.
+
+    Attributes:
+        kind: "file" on disk, "member" of a tar shard, "row" of a Parquet table, "frame" of a video.
+        path: the file, the shard, the table or the video.
+        place: member: byte where it begins; row: number in the table; frame: number in the video, from 0.
+        size: member: bytes.
+        name: member: its name.
+    """
+
+    kind: Kind
+    path: str
+    place: int = 0
+    size: int = 0
+    name: str = ""
+
+    @property
+    def key(self) -> str:
+        """What results call it: PATH, SHARD#NAME, TABLE#ROW or VIDEO#FRAME."""
+        if self.kind == "file":
+            return self.path
+        return f"{self.path}#{self.name if self.kind == 'member' else self.place}"
+
+
+def list_items(sources: Sequence[str], frames: FrameOptions | None = None) -> Iterator[Item]:
+    """Everything that sources hold, in their order, each folder's in the order of names.
+
+    Args:
+        sources: files, folders with all that is below them, patterns (`*`, `?`, `[...]`, `**`), tar shards, Parquet
+            tables, videos, and lists (.txt: a source a line, relative to the list). Within a folder, images, shards,
+            tables and videos are taken; hidden entries and linked folders are not. A file that is named is taken as a
+            picture whatever it is called.
+        frames: of videos.
+
+    Raises:
+        VlrfaceError: a source does not exist, or cannot be listed or read.
+    """
+    for source in sources:
+        yield from _listed(source, frames or FrameOptions())
+
+
+def _listed(source: str, frames: FrameOptions) -> Iterator[Item]:
+    if os.path.isdir(source):
+        yield from _folder(source, frames)
+    elif os.path.isfile(source):
+        yield from _file(source, frames, named=True)
+    elif _GLOB & set(source):
+        found = sorted(glob.iglob(source, recursive=True))
+        if not found:
+            raise VlrfaceError(f"{source}: nothing fits this pattern")
+        for each in found:
+            if os.path.isfile(each):
+                yield from _file(each, frames, named=False)
+    else:
+        raise VlrfaceError(f"{source}: no such file, folder or pattern")
+
+
+def _folder(folder: str, frames: FrameOptions) -> Iterator[Item]:
+    try:
+        with os.scandir(folder) as entries:
+            found = sorted((entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries)
+    except OSError as error:
+        raise VlrfaceError(f"{folder}: cannot be listed ({error.strerror})") from error
+    for name, is_folder in found:
+        if name.startswith("."):
+            continue
+        path = os.path.join(folder, name)
+        if is_folder:
+            yield from _folder(path, frames)
+        else:
+            yield from _file(path, frames, named=False)
+
+
+def _file(path: str, frames: FrameOptions, *, named: bool) -> Iterator[Item]:
+    ending = os.path.splitext(path)[1].lower()
+    if ending == ".tar":
+        yield from _members(path)
+    elif ending == ".parquet":
+        yield from _rows(path)
+    elif ending in VIDEOS:
+        yield from _frames(path, frames)
+    elif ending == ".txt" and named:
+        yield from _list(path, frames)
+    elif named or is_image_name(os.path.basename(path)):
+        yield Item("file", path)
+
+
+def _list(path: str, frames: FrameOptions) -> Iterator[Item]:
+    base = os.path.dirname(path)
+    try:
+        with open(path, encoding="utf-8") as lines:
+            for number, line in enumerate(lines, 1):
+                source = line.rstrip("\r\n")
+                if not source:
+                    continue
+                if source.endswith(".txt"):
+                    raise VlrfaceError(f"{path}: line {number} names a list again. Name pictures, folders or shards")
+                yield from _listed(os.path.join(base, source), frames)
+    except (OSError, UnicodeDecodeError) as error:
+        raise VlrfaceError(f"{path}: not a list of files ({error}). One path a line, in UTF-8") from error
+
+
+def _members(path: str) -> Iterator[Item]:
+    try:
+        # Uncompressed only: a member is read at its place.
+        with tarfile.open(path, "r:") as shard:
+            for member in shard:
+                shard.members = []  # pyright: ignore[reportAttributeAccessIssue]  # or it would keep them all
+                if member.isfile() and is_image_name(os.path.basename(member.name)) and member.size <= _MAX_MEMBER:
+                    yield Item("member", path, member.offset_data, member.size, member.name)
+    except (tarfile.TarError, OSError, EOFError) as error:
+        raise VlrfaceError(f"{path}: not an uncompressed tar shard, or damaged ({error})") from error
+
+
+def _rows(path: str) -> Iterator[Item]:
+    from vlrface.bulk.reading import picture_column
+
+    _, rows = picture_column(Path(path))
+    return (Item("row", path, row) for row in range(rows))
+
+
+def _frames(path: str, frames: FrameOptions) -> Iterator[Item]:
+    import cv2
+
+    video = cv2.VideoCapture(path)
+    try:
+        count = int(video.get(cv2.CAP_PROP_FRAME_COUNT)) if video.isOpened() else 0
+    finally:
+        video.release()
+    if count < 1:
+        raise VlrfaceError(f"{path}: no video that OpenCV can read, or it does not say how many frames it has")
+    return (Item("frame", path, number) for number in range(0, count, frames.every))
