@@ -8,6 +8,8 @@ import { thresholdPanel } from "./threshold.js";
 import { tiles } from "./tiles.js";
 import { count } from "./words.js";
 
+const MOST_NAMED = 500;
+
 /** The view. Returns {node, take(files)}. */
 export function folderView(service) {
   const { model } = service;
@@ -60,11 +62,17 @@ function remaining(began, done, all) {
   return seconds < 90 ? `, about ${Math.ceil(seconds)} s left` : `, about ${Math.ceil(seconds / 60)} min left`;
 }
 
+/** Why files were not scored; the saved list has all of them. */
+function notScored(failed) {
+  const lines = failed.slice(0, MOST_NAMED).map((face) => h("li", {}, h("b", {}, face.file), `: ${face.error || "no index"}`));
+  if (failed.length > MOST_NAMED) lines.push(h("li", {}, `and ${count(failed.length - MOST_NAMED, "other")}`));
+  return h("details", { class: "failed" }, h("summary", {}, `${count(failed.length, "file")} not scored`), h("ul", {}, lines));
+}
+
 /** Slider, figures, tiles. */
 function board(model, faces) {
   const { known, failed } = sorted(faces);
-  const lost = failed.length ? h("details", { class: "failed" }, h("summary", {}, `${count(failed.length, "file")} not scored`),
-    h("ul", {}, failed.map((face) => h("li", {}, h("b", {}, face.file), `: ${face.error || "no index"}`)))) : null;
+  const lost = failed.length ? notScored(failed) : null;
   if (!known.length) return h("div", {}, notice("None of these pictures has a face that could be scored."), lost);
   const wall = tiles(known);
   let rejected = 0;

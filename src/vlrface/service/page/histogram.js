@@ -44,10 +44,10 @@ function headAt(x, beyond) {
   return `M ${x - 4} 0 h 8 l -4 6 z`;
 }
 
-/** Equal bins over values: {edges, counts}. */
-export function binned(values, bins = 40) {
-  const low = Math.min(...values);
-  const high = Math.max(...values);
+/** Equal bins over ascending values, more of them for more values: {edges, counts}. */
+export function binned(values) {
+  const bins = Math.round(Math.min(60, Math.max(10, 3 * Math.sqrt(values.length))));
+  const [low, high] = [values[0], values[values.length - 1]];
   const width = high > low ? (high - low) / bins : 1;
   const counts = new Array(bins).fill(0);
   for (const value of values) counts[Math.min(bins - 1, Math.floor((value - low) / width))] += 1;

@@ -71,7 +71,9 @@ function about(model) {
   if (model.calibration) parts.push(`scores hold for a search among ${count(model.calibration.gallery_size, "face")} (off by ${percent(model.calibration.calibration_error)} on average)`);
   else parts.push("not calibrated: faces have an index and no score");
   if (model.rules.match !== null) parts.push(`same person from cosine ${model.rules.match.toFixed(2)}`);
-  return [h("p", {}, parts.join(" · ")), h("p", {}, "Pictures go to this service and nowhere else. What is looked at or compared is not kept.")];
+  const audit = model.gallery ? " Searches are noted in the audit, without faces." : "";
+  const kept = `Pictures go to this service and nowhere else. What is looked at or compared is not kept.${audit}`;
+  return [h("p", {}, parts.join(" · ")), h("p", {}, kept)];
 }
 
 for (const event of ["dragover", "drop"]) window.addEventListener(event, (each) => each.preventDefault());

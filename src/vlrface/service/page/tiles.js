@@ -29,10 +29,10 @@ export function tiles(known) {
     divider.replaceChildren(h("span", {}, `← ${count(first, "face")} ${before}`), h("span", {}, `${count(known.length - first, "face")} ${behind} →`));
     wall.insertBefore(divider, shown[first] || null);
   };
-  const order = h("button", { type: "button", class: "quiet small" }, "Hardest first");
+  const order = h("button", { type: "button", class: "quiet small" }, "Order: hardest first");
   order.addEventListener("click", () => {
     hardestFirst = !hardestFirst;
-    order.textContent = hardestFirst ? "Hardest first" : "Easiest first";
+    order.textContent = `Order: ${hardestFirst ? "hardest" : "easiest"} first`;
     shown.length = 0;
     wall.replaceChildren();
     grow();
