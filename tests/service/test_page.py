@@ -2,12 +2,14 @@
 
 import csv
 import io
+from dataclasses import replace
 
 import cv2
 import httpx
 import numpy as np
 import pytest
 
+from vlrface.metrics.operating import Point
 from vlrface.service import create_key
 
 from .browsing import CHROMIUM, Visit, running
@@ -191,6 +193,28 @@ def test_a_picture_without_a_face_may_be_taken_whole(visit, address):
     at.page.wait_for_selector("#look .card.face h3:has-text('blank.png')")
 
 
+def test_pictures_that_are_too_large_are_sent_apart_or_made_smaller(visit, address):
+    at = visit(address, expected=[413])  # of 2,000,000 pixels a request takes no more
+    whole, huge = np.zeros((1000, 1200, 3), np.uint8), np.zeros((1500, 1600, 3), np.uint8)
+    whole[:64, :64] = FACES[0, 0]
+    huge[:64, :64] = FACES[1, 0]
+    at.give(LOOK, whole, whole, huge, names=["one.png", "two.png", "huge.png"])
+    page = at.page
+    page.wait_for_selector("h2.file >> nth=2", timeout=30_000)
+    headings = page.locator("h2.file").all_inner_texts()
+    assert [heading.split("\n")[0].split(".png")[0] for heading in headings] == ["one", "two", "huge"]
+    assert ["made smaller" in heading for heading in headings] == [False, False, True]
+    width, height = page.evaluate(
+        "(i) => [i.naturalWidth, i.naturalHeight]", page.locator(".boxed img").last.element_handle()
+    )
+    assert 1_800_000 < width * height <= 2_000_000
+    page.get_by_role("tab", name="Compare").click()
+    page.locator("#compare .options input").uncheck()
+    at.give("#compare .intake:nth-child(1) input[type=file]", huge)
+    at.give("#compare .intake:nth-child(2) input[type=file]", huge)
+    expect(page.locator(".outcome")).to_contain_text("Match")
+
+
 def test_a_still_from_the_camera(visit, address):
     at = visit(address)
     page = at.page
@@ -342,6 +366,24 @@ def test_the_list_is_saved(visit, address, folder):
     assert float(rows[0]["recognizability"]) <= float(rows[-2]["recognizability"])
 
 
+@pytest.fixture
+def measured(tmp_path):
+    """A service whose calibration has thresholds, one of them of cosines."""
+    model = MadeModel()
+    point = Point("accept", 0.5, 0.8, 0.7, 0.9, 0.5, 0.4, 0.6, 0.1, 0.05, 0.2, 100, 50)
+    known = replace(model.calibration, points=(point, replace(point, wish="fmr", threshold=0.6)))
+    with running(made_app(tmp_path, model=replace(model, calibration=known))) as where:
+        yield where
+
+
+def test_measured_thresholds_are_offered(measured, visit):
+    at = visit(measured, view="folder")
+    at.give(FOLDER, *[cv2.GaussianBlur(FACES[0, 0], (0, 0), 0.5 + 0.25 * i) for i in range(12)])
+    at.page.get_by_role("button", name="accept 50 %").click()
+    assert at.page.locator(".wishes button").count() == 1
+    expect(at.page.locator("output")).to_contain_text("score 80 %")
+
+
 def test_a_name_that_looks_like_a_formula_is_saved_as_a_path(visit, address):
     at = visit(address, view="folder")
     at.give(FOLDER, FACES[0, 0], FACES[1, 0], names=["=1+1.png", 'quo"te.png'])
@@ -440,12 +482,10 @@ def test_a_role_is_offered_what_it_may(visit, keyed, role, enrols, removes):
 
 
 def test_what_goes_wrong_is_said_in_words(visit, address):
-    at = visit(address, expected=[0, 413, 415, 429])
+    at = visit(address, expected=[0, 415, 429])
     page = at.page
     page.locator(LOOK).set_input_files([{"name": "a.png", "mimeType": "image/png", "buffer": b"no picture"}])
     assert "None of this is a picture" in page.locator("#look .notice").inner_text()
-    at.give(LOOK, np.zeros((1500, 1500, 3), np.uint8))
-    page.wait_for_selector("#look .notice:has-text('at most 2,000,000 pixels')")
     at.give(LOOK, *[FACES[0, 0]] * 33)
     page.wait_for_selector("#look .notice:has-text('use the folder view')")
     often = {"error": {"code": "too_often", "message": "technical"}}

@@ -3,6 +3,7 @@
 import { send, withQuery } from "./api.js";
 import { announce, h, notice, svg, tick } from "./dom.js";
 import { faceCard } from "./facecard.js";
+import { shrunk } from "./fitting.js";
 import { intake, pathOf } from "./intake.js";
 import { fixed } from "./words.js";
 
@@ -22,9 +23,8 @@ export function compareView(service) {
     const { signal } = asking;
     result.replaceChildren(h("p", { class: "busy" }, "Comparing …"));
     const path = withQuery("/v1/verify", { detect: Boolean(find && find.box.checked), picture: true });
-    const parts = files.map((file, i) => [["first", "second"][i], file, pathOf(file)]);
     try {
-      const reply = await send(path, parts, signal);
+      const reply = await verified(model, path, files, signal);
       const cards = reply.faces.map((face, i) => faceCard(model, face, { fallback: sides[i].url(), label: ["First", "Second"][i] }));
       result.replaceChildren(outcome(reply), h("div", { class: "cards two" }, cards));
       announce(`${outcomeWords(reply)}. ${reply.reason}`);
@@ -38,6 +38,18 @@ export function compareView(service) {
     else (sides.find((side) => !side.file()) || sides[1]).put(files[0]);
   };
   return { node: h("div", {}, h("div", { class: "slots" }, sides.map((side) => side.node)), find && h("div", { class: "options" }, find.node), result), take };
+}
+
+/** Ask; two pictures that are too large together are made smaller. */
+async function verified(model, path, files, signal) {
+  const ask = (some) => send(path, some.map((file, i) => [["first", "second"][i], file, pathOf(file)]), signal);
+  try {
+    return await ask(files);
+  } catch (error) {
+    const small = error.status === 413 ? await Promise.all(files.map((file) => shrunk(file, model.limits.pixels / 2))) : [null];
+    if (small.includes(null)) throw error;
+    return ask(small);
+  }
 }
 
 /** A place for one picture. */

@@ -2,6 +2,7 @@
 
 import { send, withQuery } from "./api.js";
 import { announce, h, notice, tick, unique } from "./dom.js";
+import { inParts } from "./fitting.js";
 import { intake, pathOf } from "./intake.js";
 import { count, fixed } from "./words.js";
 
@@ -39,7 +40,8 @@ export function enrolForm(model, changed) {
     result.replaceChildren(h("p", { class: "busy" }, "Enrolling …"));
     try {
       const path = withQuery(`/v1/people/${encodeURIComponent(person)}/faces`, { detect: Boolean(find && find.box.checked) });
-      const reply = await send(path, files.map((file) => ["files", file, pathOf(file)]));
+      const ask = (some) => send(path, some.map((file) => ["files", file, pathOf(file)]));
+      const reply = joined((await inParts(model, files, ask)).map(([, each]) => each));
       result.replaceChildren(report(reply));
       if (reply.enrolled.length) {
         [files, name.value] = [[], ""];
@@ -57,6 +59,12 @@ export function enrolForm(model, changed) {
     intake(take, { title: "Pictures of this person: drop, paste or choose", small: true, extra: find && find.node }),
     shown, h("div", { class: "buttons" }, go), result);
   return { node: form, take };
+}
+
+/** Replies of several requests as one. */
+function joined(replies) {
+  const all = (name) => replies.flatMap((each) => each[name]);
+  return { person: replies[0].person, enrolled: all("enrolled"), refused: all("refused"), duplicates: all("duplicates") };
 }
 
 const summary = (reply) => (reply.enrolled.length ? `Enrolled ${count(reply.enrolled.length, "face")} of ${reply.person}.` : `Nothing of ${reply.person} was enrolled.`);

@@ -73,7 +73,8 @@ async function within(entry) {
 
 const paths = new WeakMap();
 
-function named(file, path) {
+/** Remember the path of a file. */
+export function named(file, path) {
   paths.set(file, path.replace(/^\//, ""));
   return file;
 }

@@ -4,6 +4,7 @@ import { send, withQuery } from "./api.js";
 import { boxed } from "./boxes.js";
 import { announce, h, notice, tick } from "./dom.js";
 import { faceCard, noFaceCard } from "./facecard.js";
+import { inParts, scaleOf } from "./fitting.js";
 import { intake, pathOf } from "./intake.js";
 import { count } from "./words.js";
 
@@ -47,10 +48,12 @@ const options = (find, search) => ({ detect: Boolean(find && find.box.checked), 
 /** Ask about files: [{file, faces, answers}], one for each file, in their order. */
 async function looked(model, files, { detect, search }, signal) {
   const path = withQuery(search ? "/v1/identify" : "/v1/score", { detect, picture: true, attention: model.has_attention });
-  const reply = await send(path, files.map((file) => ["files", file, pathOf(file)]), signal);
-  const rows = search ? reply.answers.map((answer) => ({ face: answer.face, answer })) : reply.faces.map((face) => ({ face, answer: null }));
-  const groups = byFile(rows);
-  return files.map((file, i) => ({ file, rows: groups[i] || [], detect }));
+  const ask = (some) => send(path, some.map((file) => ["files", file, pathOf(file)]), signal);
+  return (await inParts(model, files, ask)).flatMap(([sent, reply]) => {
+    const rows = search ? reply.answers.map((answer) => ({ face: answer.face, answer })) : reply.faces.map((face) => ({ face, answer: null }));
+    const groups = byFile(rows);
+    return sent.map((file, i) => ({ file, rows: groups[i] || [], detect }));
+  });
 }
 
 /** Faces are numbered from 1 in each file. */
@@ -94,7 +97,8 @@ function pictureBlock(model, { file, rows }) {
     card.addEventListener("focusin", () => ((focused = i), show()));
     card.addEventListener("focusout", () => ((focused = -1), show()));
   });
-  const heading = h("h2", { class: "file" }, pathOf(file), h("span", { class: "hint" }, count(faces.length, "face")));
+  const small = scaleOf(file) < 1 ? ", in a picture that was made smaller to fit the service" : "";
+  const heading = h("h2", { class: "file" }, pathOf(file), h("span", { class: "hint" }, count(faces.length, "face") + small));
   return h("section", { class: "picture" }, heading, picture.node, h("div", { class: "cards" }, cards));
 }
 

@@ -1,8 +1,9 @@
 // Many files to scores: in batches that the service takes, one after another, until done or cancelled.
 
 import { send, withQuery } from "./api.js";
-import { byFile } from "./look.js";
+import { inParts, scaleOf } from "./fitting.js";
 import { pathOf } from "./intake.js";
+import { byFile } from "./look.js";
 
 const FILES = 16; // a batch is answered quickly, so that progress is seen
 const TRIES = 6;
@@ -10,12 +11,13 @@ const TRIES = 6;
 /**
  * Score files. `progress(done, faces)` is told after each batch, with the faces of it.
  *
- * A face is the service's, with `source`: the file it is of, and its name as it is here (a form changes some characters). A file that cannot be looked at is a face with `error`.
+ * A face is the service's, with `source`: the file it is of; its name is the one here, for a form changes some characters.
+ * A file that cannot be looked at is a face with `error`.
  */
 export async function scoreAll(model, files, { detect, signal, progress }) {
   let done = 0;
   for (const batch of batches(model, files)) {
-    const faces = await scored(batch, detect, signal);
+    const faces = await scored(model, batch, detect, signal);
     done += batch.length;
     progress(done, faces);
   }
@@ -36,18 +38,21 @@ function* batches({ limits }, files) {
   if (batch.length) yield batch;
 }
 
-/** Faces of a batch. One that is too much, or holds nothing readable, is halved until it is known which file it is. */
-async function scored(batch, detect, signal) {
-  try {
-    const path = withQuery("/v1/score", { detect, picture: detect });
-    const { faces } = await patient(() => send(path, batch.map((file) => ["files", file, pathOf(file)]), signal), signal);
-    return byFile(faces).flatMap((group, i) => group.map((face) => ({ ...face, file: pathOf(batch[i]), source: batch[i] })));
-  } catch (error) {
-    if (![413, 415, 422].includes(error.status)) throw error;
-    if (batch.length === 1) return [failed(batch[0], error.message)];
-    const half = batch.length >> 1;
-    return [...(await scored(batch.slice(0, half), detect, signal)), ...(await scored(batch.slice(half), detect, signal))];
-  }
+/** Faces of a batch; it is halved until it is known which file cannot be read. */
+async function scored(model, batch, detect, signal) {
+  const path = withQuery("/v1/score", { detect, picture: detect });
+  const ask = async (files) => {
+    const { faces } = await patient(() => send(path, files.map((file) => ["files", file, pathOf(file)]), signal), signal);
+    return byFile(faces).flatMap((group, i) => group.map((face) => here(face, files[i])));
+  };
+  const parts = await inParts(model, batch, ask, { statuses: [413, 415, 422], failed: (file, error) => [failed(file, error.message)] });
+  return parts.flatMap(([, faces]) => faces);
+}
+
+/** A face with its file's name as it is here, and its box as in the picture that was given. */
+function here(face, file) {
+  const box = face.box && face.box.map((value) => value / scaleOf(file));
+  return { ...face, file: pathOf(file), source: file, box };
 }
 
 function failed(file, error) {

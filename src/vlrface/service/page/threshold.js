@@ -29,22 +29,40 @@ export function thresholdPanel(model, known, moved) {
     slider.setAttribute("aria-valuetext", `${least.textContent}: ${kept.length} kept, ${below} rejected, expected error ${figures.error.textContent}`);
     moved(below);
   };
-  slider.value = Math.round(STEPS * start(model, low, high));
+  const go = (score) => {
+    slider.value = Math.round(STEPS * shareOf(score, model, low, high));
+    say();
+  };
   slider.addEventListener("input", say);
   const node = h("section", { class: "card threshold", "aria-label": "Threshold" },
     h("label", { for: slider.id }, "Keep faces from ", least), chart.node, slider,
     h("dl", {}, h("div", {}, h("dt", {}, "Kept"), figures.kept), h("div", {}, h("dt", {}, "Rejected"), figures.rejected),
       h("div", {}, h("dt", {}, "Expected error among the kept"), figures.error)),
+    measured(model, go),
     h("p", { class: "hint" }, meaning(model)));
-  say();
+  go(model.calibration?.recognizable_from); // where the best match is more likely right than wrong
   return { node };
 }
 
-/** Where the slider begins, a share of its way: where the best match is more likely right than wrong. */
-function start({ calibration }, low, high) {
-  const index = calibration ? indexOf(calibration.recognizable_from, calibration) : null;
+/** Where on the slider a score lies, as a share of its way. */
+function shareOf(score, { calibration }, low, high) {
+  const index = calibration ? indexOf(score, calibration) : null;
   if (index === null || high === low) return 0;
   return Math.min(1, Math.max(0, (index - low) / (high - low)));
+}
+
+const WISHES = {
+  accept: ({ wished }) => `accept ${percent(wished)}`,
+  fnmr: ({ wished, at_fmr: rate }) => `miss ${percent(wished)} of the kept (FMR ${percent(rate)})`,
+};
+
+/** Thresholds that `vlrface calibrate` chose on held-out people. */
+function measured({ calibration }, go) {
+  const points = (calibration?.points || []).filter((point) => point.wish in WISHES);
+  if (!points.length) return null;
+  const buttons = points.map((point) =>
+    h("button", { type: "button", class: "quiet small", onclick: () => go(point.threshold) }, WISHES[point.wish](point)));
+  return h("div", { class: "buttons wishes" }, h("span", { class: "hint" }, "As measured on held-out people:"), buttons);
 }
 
 function leastWords({ calibration }, index) {
