@@ -123,4 +123,4 @@ class Visit:
 
     def overflow(self):
         """By how many pixels the page is wider than the window."""
-        return self.page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+        return self.page.evaluate("document.documentElement.scrollWidth") - self.page.viewport_size["width"]

@@ -345,7 +345,7 @@ def test_a_folder_is_sorted_and_cut_by_a_threshold(visit, address, folder):
     assert rejected == 20
     slider.press("Home")
     assert page.locator(".tile.rejected").count() == 0
-    assert "each searched among 100 faces" in page.locator(".threshold .hint").inner_text()
+    assert "each searched among 100 faces" in page.locator(".threshold p.hint").inner_text()
 
 
 def test_the_list_is_saved(visit, address, folder):

@@ -23,7 +23,7 @@ export function thresholdPanel(model, known, moved) {
     const kept = known.slice(below);
     chart.mark(at);
     figures.kept.textContent = count(kept.length, "face");
-    figures.rejected.textContent = `${count(below, "face")}, ${percent(below / known.length)}`;
+    figures.rejected.replaceChildren(count(below, "face"), h("span", { class: "hint" }, ` ${percent(below / known.length)}`));
     figures.error.textContent = errorWords(kept);
     least.textContent = leastWords(model, at);
     slider.setAttribute("aria-valuetext", `${least.textContent}: ${kept.length} kept, ${below} rejected, expected error ${figures.error.textContent}`);
