@@ -1,5 +1,7 @@
 """From faces to a calibration."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -87,6 +89,12 @@ def test_people_with_one_face_each_cannot_calibrate():
         calibrate(made_faces(each=1))
 
 
+def test_destroyed_faces_are_no_gallery():
+    faces = made_faces()
+    lost = replace(faces, identities=np.full(len(faces), -1), roles=np.full(len(faces), "unrecognizable"))
+    assert calibrate(faces.joined(lost)) == calibrate(faces)
+
+
 def test_order_of_faces_does_not_matter():
     faces = made_faces()
     shuffled = faces.rows(np.random.default_rng(1).permutation(len(faces)))
@@ -155,8 +163,36 @@ def test_points_are_kept_and_asked_for_by_rate():
     assert kept.point("fpir", 0.1) == points[1]
     with pytest.raises(VlrfaceError, match=r"no threshold for fmr 0\.001 \(it has: fmr 0\.01, .*vlrface calibrate"):
         kept.point("fmr", 0.001)
-    old = {key: value for key, value in calibration.to_json().items() if key != "points"}
+    old = {key: value for key, value in calibration.to_json().items() if key not in ("points", "space", "data")}
     assert Calibration.from_json(old) == calibration
+
+
+def test_thresholds_serve_the_embeddings_they_were_measured_on():
+    calibration = calibrate(made_faces())
+    calibration.check_space("anything")  # without thresholds there is nothing to misuse
+    points, _ = wished_points(made_faces(), calibration, Wishes(fmr=(0.01,)), resamples=20)
+    kept = replace(calibration, points=tuple(points), space="abc+flip")
+    kept.check_space("abc+flip")
+    for other in ("abc", "abc-int8+flip", "def+flip"):
+        with pytest.raises(VlrfaceError, match="measured on embeddings of abc"):
+            kept.check_space(other)
+    assert Calibration.from_json(kept.to_json()) == kept
+    with pytest.raises(VlrfaceError, match="origin is no text"):
+        Calibration.from_json({**kept.to_json(), "space": 3})
+
+
+def test_pairs_of_many_faces_are_those_of_some(monkeypatch):
+    faces = made_faces(people=50)
+    calibration, wishes = calibrate(faces), Wishes((0.05,), (0.1,), (0.5,), (0.4,))
+    whole, _ = wished_points(faces, calibration, wishes, resamples=20)
+    monkeypatch.setattr("vlrface.calibrate.wishes._PAIRED_FACES", 120)
+    some, refused = wished_points(faces, calibration, wishes, resamples=20)
+    assert not refused
+    drawn = faces.rows(np.sort(np.random.default_rng(0).permutation(200)[:120]))
+    assert some[0] == wished_points(drawn, calibration, Wishes((0.05,)), resamples=20)[0][0]
+    assert some[3] == wished_points(drawn, calibration, Wishes(fnmr=(0.4,)), resamples=20)[0][0]
+    assert some[1:3] == whole[1:3]  # searches and shares are of all faces
+    assert some[0].threshold_low < whole[0].threshold < some[0].threshold_high
 
 
 def test_reliability_counts_every_face_once():

@@ -32,9 +32,9 @@ from vlrface.images.degrade import degradation_at, degrade
 from vlrface.images.detect import Detector
 from vlrface.images.procedural import procedural_faces
 from vlrface.images.resize import resize
+from vlrface.images.thumbnail import thumbnail
 from vlrface.service import Reference, ServiceSettings, create_app
 from vlrface.service.app import service_of
-from vlrface.service.looking import thumbnail
 
 SEED = 11
 """Of people whom the network was not trained on."""

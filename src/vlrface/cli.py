@@ -8,7 +8,7 @@ from typing import Any
 import tyro
 
 from vlrface import __version__
-from vlrface.command import calibrating, export, gallery, measuring, pictures, serve, training
+from vlrface.command import calibrating, detecting, export, gallery, measuring, pictures, serve, training
 
 COMMANDS: dict[str, Callable[..., Any]] = {
     "demo": training.demo,
@@ -19,6 +19,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "compare": measuring.compare,
     "ablate": training.ablate,
     "score": pictures.score,
+    "detect": detecting.detect,
     "unrecognizable": measuring.unrecognizable,
     "data": measuring.data,
     "export": export.export,

@@ -1,18 +1,21 @@
 """`vlrface calibrate` on a trained run and on its export."""
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from vlrface.calibrate import Wishes
-from vlrface.encode.exported import read_export_card
+from vlrface.encode.exported import CARD_KEY, read_export_card
+from vlrface.encode.model_file import graph_sha256, with_metadata
 from vlrface.experiment.calibrating import Written, calibrate_model
 from vlrface.experiment.encoding import encode_pictures
 from vlrface.experiment.exporting import export_checkpoint
+from vlrface.experiment.rules import match_threshold
 from vlrface.experiment.served import load_served
-from vlrface.experiment.serving import match_threshold
 from vlrface.types import VlrfaceError
 
 WISHES = Wishes(fmr=(0.1,), fpir=(0.3,))  # of its index the network learned nothing in so short a time
@@ -48,6 +51,11 @@ def test_checkpoint_and_export_get_the_same_points(trained_run, exported, held_o
         served = load_served(made)
         assert served.space == load_served(source).space
         assert len(served.calibration.points) == 2
+        assert served.calibration.space == served.space
+        assert served.calibration.data.endswith("12 people, Training_Set")
+        unflipped = load_served(made, flip=False)
+        with pytest.raises(VlrfaceError, match="measured on embeddings of"):
+            match_threshold(unflipped.calibration, match=None, fmr=0.1, fpir=None, space=unflipped.space)
         assert match_threshold(served.calibration, match=None, fmr=0.1, fpir=None) == pytest.approx(
             ours.points[0].threshold, abs=1e-3
         )
@@ -77,6 +85,55 @@ def test_faces_of_the_model_are_taken_and_others_refused(trained_run, held_out, 
     replace(faces, meta={**faces.meta, "fingerprint": "another"}).save(tmp_path / "other.npz")
     with pytest.raises(VlrfaceError, match="faces of another model"):
         calibrated(trained_run, tmp_path / "other.npz", out)
+    replace(faces, meta={**faces.meta, "flip": False}).save(tmp_path / "unflipped.npz")
+    with pytest.raises(VlrfaceError, match="other fusion"):
+        calibrated(trained_run, tmp_path / "unflipped.npz", out)
+
+
+def test_float32_faces_do_not_calibrate_an_int8_model(exported, trained_run, held_out, tmp_path):
+    card = read_export_card(exported)
+    (tmp_path / "int8.onnx").write_bytes(
+        with_metadata(exported.read_bytes(), CARD_KEY, replace(card, precision="int8").to_json())
+    )
+    encode_pictures(trained_run, held_out, tmp_path / "faces.npz", progress=False)
+    with pytest.raises(VlrfaceError, match="faces of another model"):
+        calibrated(tmp_path / "int8.onnx", tmp_path / "faces.npz", Written(tmp_path / "out.onnx"))
+
+
+def test_the_export_is_the_same_graph_and_a_foreign_model_is_refused_at_once(exported, held_out, tmp_path):
+    calibrated(exported, held_out, Written(tmp_path / "model.onnx"))
+    assert graph_sha256((tmp_path / "model.onnx").read_bytes()) == graph_sha256(exported.read_bytes())
+    foreign = tmp_path / "foreign.onnx"
+    foreign.write_bytes(with_metadata(exported.read_bytes(), CARD_KEY, "").replace(CARD_KEY.encode(), b"another.card"))
+    with pytest.raises(VlrfaceError, match="only a checkpoint or an exported model keeps a calibration"):
+        calibrated(foreign, tmp_path / "nowhere", Written(tmp_path / "out.onnx"))
+
+
+def test_a_page_that_cannot_be_drawn_is_refused_before_any_work(exported, tmp_path, monkeypatch):
+    monkeypatch.setattr("vlrface.experiment.calibrating.find_spec", lambda _: None)
+    out = Written(tmp_path / "model.onnx", tmp_path / "page.html")
+    with pytest.raises(VlrfaceError, match="leave it out"):
+        calibrated(exported, tmp_path / "nowhere", out)
+
+
+def test_an_export_is_calibrated_without_torch(exported, held_out, tmp_path):
+    # None in sys.modules would not do: tyro takes torch for imported then.
+    program = """
+import sys
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("torch", "safetensors", "onnx"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Absent())
+from vlrface.cli import main
+main()
+assert "torch" not in sys.modules
+"""
+    command = ["calibrate", str(exported), str(held_out), "-o", str(tmp_path / "m.onnx"), "--fmr", "0.1", "--quiet"]
+    done = subprocess.run([sys.executable, "-c", program, *command], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "fmr 0.1" in done.stdout
+    assert read_export_card(tmp_path / "m.onnx").calibration.point("fmr", 0.1).people == 12
 
 
 def test_what_cannot_be_measured_stops_only_who_asked(trained_run, held_out, tmp_path):

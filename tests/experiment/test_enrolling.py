@@ -1,15 +1,20 @@
 """`vlrface gallery` on drawn faces."""
 
+import csv
+import json
+
 import cv2
 import numpy as np
 import pytest
 
 from vlrface.encode.served import ServedModel
-from vlrface.experiment import enrolling
+from vlrface.experiment import enrolling, searching
+from vlrface.experiment.options import SearchOptions
+from vlrface.gallery import Gallery
 from vlrface.images.procedural import procedural_faces
 from vlrface.models import MobileFaceNet, PerceptibilityRegression, Recognizer
 from vlrface.models.mobilefacenet import mobilefacenet_input
-from vlrface.types import VlrfaceError
+from vlrface.types import Faces, VlrfaceError
 
 
 @pytest.fixture(autouse=True)
@@ -17,28 +22,105 @@ def served(monkeypatch):
     trunk = MobileFaceNet(mobilefacenet_input(32, 32), seed=0)
     network = Recognizer(trunk, PerceptibilityRegression(trunk.feature_shape, seed=0)).eval()
     model = ServedModel(network, "made", "made", None, flip=True)
-    monkeypatch.setattr(enrolling, "load_served", lambda _: model)
+    for module in (enrolling, searching):
+        monkeypatch.setattr(module, "load_served", lambda *_, **__: model)
     monkeypatch.delenv("VLRFACE_GALLERY_KEY", raising=False)
 
 
-def test_people_come_and_go(tmp_path, capsys):
+@pytest.fixture
+def people(tmp_path):
+    """Two people of two pictures each, and a broken one."""
     faces = procedural_faces(identities=2, per_identity=2, seed=0)
-    for person in ("Ada", "Bob"):
-        (tmp_path / "people" / person).mkdir(parents=True)
     for i, image in enumerate(np.asarray(faces.images)):
-        name = "Ada" if i < 2 else "Bob"
-        cv2.imwrite(str(tmp_path / "people" / name / f"{i}.png"), image[:, :, ::-1])
+        folder = tmp_path / "people" / ("Ada" if i < 2 else "Bob")
+        folder.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(folder / f"{i}.png"), image[:, :, ::-1])
     (tmp_path / "people" / "Bob" / "broken.jpg").write_bytes(b"no picture")
-    path = tmp_path / "g.db"
-    enrolling.create_gallery(path, tmp_path)
-    assert enrolling.enrol_folder(path, tmp_path, tmp_path / "people") == 1
+    return tmp_path / "people"
+
+
+@pytest.fixture
+def path(tmp_path, people, capsys):
+    """A gallery of them."""
+    made = tmp_path / "g.db"
+    enrolling.create_gallery(made, tmp_path, keep_pictures=True)
+    assert enrolling.enrol_folder(made, tmp_path, people, json=tmp_path / "done.json", progress=False) == 1
     assert "broken.jpg" in capsys.readouterr().out
+    return made
+
+
+def test_people_come_and_go(path, capsys):
     enrolling.list_people(path)
     assert capsys.readouterr().out.splitlines() == ["Ada\t2 faces", "Bob\t2 faces"]
+    with Gallery.open(path) as gallery:
+        assert all(face.has_picture for face in gallery.faces("Ada"))
     enrolling.remove_person(path, "Ada")
-    capsys.readouterr()
+    assert "2 faces" in capsys.readouterr().out
     enrolling.list_people(path)
     assert capsys.readouterr().out.splitlines() == ["Bob\t2 faces"]
+
+
+def test_enrolling_again_adds_nothing_and_says_so(path, people, tmp_path, capsys):
+    enrolling.enrol_folder(path, tmp_path, people, json=tmp_path / "again.json", progress=False)
+    assert "there already" in capsys.readouterr().out
+    again = json.loads((tmp_path / "again.json").read_text())
+    assert [each["faces"] for each in again["people"]] == [0, 0]
+    assert len(again["failures"]) == 1
+    (people / "Ada again").mkdir()
+    (people / "Ada again" / "0.png").write_bytes((people / "Ada" / "0.png").read_bytes())
+    enrolling.enrol_folder(path, tmp_path, people, progress=False)
+    assert "looks like Ada" in capsys.readouterr().out
+
+
+def test_three_kinds_of_answers(path, people, tmp_path, capsys):
+    sources = [str(people / "Ada" / "0.png"), str(people / "Bob")]
+    kinds = searching.identify(path, tmp_path, sources, SearchOptions(match=0.5), tmp_path / "found.json")
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert [each["answer"] for each in found] == ["candidates"] * 3 + ["not recognizable"]
+    assert found[0]["candidates"][0]["person"] == "Ada"
+    assert "not a picture" in found[3]["reason"]
+    assert kinds == {"candidates": 3, "not recognizable": 1}
+    searching.identify(path, tmp_path, sources, SearchOptions(match=1.0), tmp_path / "found.csv")
+    with (tmp_path / "found.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["answer"] for row in rows] == ["unknown"] * 3 + ["not recognizable"]
+    assert all("below the threshold" in row["reason"] for row in rows[:3])
+    capsys.readouterr()
+    searching.identify(path, tmp_path, sources[:1], SearchOptions(match=0.5))
+    assert "0.png: Ada (" in capsys.readouterr().out
+    with Gallery.open(path) as gallery:
+        assert gallery.audit(limit=1)[0].outcome == "1 candidates, 0 unknown, 0 not recognizable"
+
+
+def test_a_face_is_verified_against_a_person(path, people, tmp_path, capsys):
+    options = SearchOptions(match=0.9)
+    assert searching.verify(path, tmp_path, "Ada", [str(people / "Ada")], options)
+    assert not searching.verify(path, tmp_path, "Ada", [str(people / "Bob" / "broken.jpg")], options)
+    assert not searching.verify(path, tmp_path, "Ada", [str(people / "Ada")], SearchOptions(match=1.0))
+    said = capsys.readouterr().out
+    assert "matches Ada" in said
+    assert "does not match Ada" in said
+    assert "not recognizable" in said
+
+
+def test_what_is_missing_is_said(path, people, tmp_path):
+    with pytest.raises(VlrfaceError, match="a search needs a threshold"):
+        searching.identify(path, tmp_path, [str(people)], SearchOptions())
+    with pytest.raises(VlrfaceError, match="vlrface calibrate"):
+        searching.identify(path, tmp_path, [str(people)], SearchOptions(fpir=0.01))
+    with pytest.raises(VlrfaceError, match=r"ends in \.csv or \.json"):
+        searching.identify(path, tmp_path, [str(people)], SearchOptions(match=0.5), tmp_path / "x.txt")
+    with pytest.raises(VlrfaceError, match="Cleo"):
+        searching.verify(path, tmp_path, "Cleo", [str(people)], SearchOptions(match=0.5))
+
+
+def test_a_gallery_leaves_as_a_faces_file(path, tmp_path):
+    enrolling.export_gallery(path, tmp_path / "faces.npz")
+    faces = Faces.load(tmp_path / "faces.npz")
+    assert len(faces) == 4
+    assert set(faces.meta["people"].values()) == {"Ada", "Bob"}
+    with pytest.raises(VlrfaceError, match=r"\.npz"):
+        enrolling.export_gallery(path, tmp_path / "faces.csv")
 
 
 def test_a_folder_without_people_is_refused(tmp_path):

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vlrface.metrics.intervals import person_weights
 from vlrface.metrics.operating import Point, accept_point, fmr_point, fnmr_point, fpir_point
 from vlrface.metrics.pairs import genuine_impostor
 from vlrface.types import VlrfaceError
@@ -112,6 +113,28 @@ def test_the_interval_of_the_rate_holds_the_truth():
     assert inside >= 32  # 38 are expected; fewer than 32 of 40 has a chance of 0.4 % at 0.95
 
 
+def test_a_score_that_many_draws_do_not_reach_has_no_upper_limit(pairs, faces):
+    """Against the same draws by a loop; a draw in which no score is enough counts as infinitely high."""
+    point = fnmr_point(pairs, faces[2], 0.22, at_fmr=0.01, resamples=60, seed=3)
+    cosine = fmr_point(pairs, 0.01, resamples=1).threshold
+    quality = faces[2][pairs.genuine_faces].min(axis=1)
+    person = faces[1][pairs.genuine_faces[:, 0]]
+    chosen = []
+    for weights in person_weights(40, 60, 3):
+        found = np.inf
+        for threshold in np.unique(quality):
+            kept = quality >= threshold
+            weight = weights[person][kept]
+            within = (weight * (pairs.genuine[kept] < cosine)).sum() <= 0.22 * weight.sum()
+            if kept.sum() >= 10 / 0.22 and weight.sum() > 0 and within:
+                found = threshold
+                break
+        chosen.append(found)
+    assert np.isinf(chosen).mean() > 0.025
+    assert np.isnan(point.threshold_high)
+    assert point.threshold_low == sorted(chosen)[int(0.025 * 59)]
+
+
 def test_what_few_faces_cannot_say_is_refused(pairs, faces):
     with pytest.raises(VlrfaceError, match=r"FMR 1e-05 of 12,480 pairs .* take about 1,415 faces"):
         fmr_point(pairs, 1e-5)
@@ -121,7 +144,7 @@ def test_what_few_faces_cannot_say_is_refused(pairs, faces):
         fnmr_point(pairs, faces[2], 0.01, at_fmr=0.01)
     with pytest.raises(VlrfaceError, match="no score brings the FNMR"):
         fnmr_point(pairs, faces[2], 0.05, at_fmr=0.001)
-    with pytest.raises(VlrfaceError, match="leaves fewer than 10"):
+    with pytest.raises(VlrfaceError, match="fewer than 10 on one side: take 1,000 faces"):
         accept_point(faces[2], faces[2] > 0, faces[1], 0.99)
     with pytest.raises(VlrfaceError, match="the same score"):
         accept_point(np.ones(160), faces[2] > 0, faces[1], 0.5)

@@ -1,10 +1,13 @@
 """What a service answers is what model, gallery and detector say."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from vlrface.gallery import Rules
 from vlrface.images.decode import decode_bytes
+from vlrface.metrics.operating import Point
 from vlrface.service.app import service_of
 
 from .made import DIM, MATCH, TILE, MadeModel, cut_tile, destroyed, mosaic, people, png
@@ -288,4 +291,14 @@ def test_the_model_is_described(client):
     assert model["rules"] == {"match": MATCH, "score": 0.1}
     assert model["limits"]["files"] == 32
     assert model["calibration"]["gallery_size"] == 100
+    assert model["calibration"]["points"] == []
     assert model["keys"] is False
+
+
+def test_the_measured_thresholds_are_told(make_client):
+    point = Point("fmr", 0.01, 0.41, 0.38, 0.44, 0.0099, 0.007, 0.014, 0.3, 0.2, float("nan"), 12480, 40)
+    known = replace(MadeModel().calibration, points=(point,), space="made", data="160 faces of 40 people, held_out")
+    told = make_client(model=MadeModel(calibration=known)).get("/v1/model").json()["calibration"]
+    assert told["points"] == [point.to_json()]
+    assert told["points"][0]["cost_high"] is None
+    assert told["data"] == "160 faces of 40 people, held_out"

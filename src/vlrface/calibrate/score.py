@@ -12,7 +12,7 @@ from vlrface.metrics.calibration import cross_fitted_error, cross_fitted_scores,
 from vlrface.metrics.identification import Ranks, leave_one_out_ranks
 from vlrface.metrics.intervals import people_of
 from vlrface.metrics.reliability import Reliability, reliability
-from vlrface.types import Faces, VlrfaceError
+from vlrface.types import UNRECOGNIZABLE_ROLE, Faces, VlrfaceError
 
 _DEVIATIONS = 2.0
 
@@ -77,7 +77,7 @@ def search_held_out(faces: Faces, gallery_size: int | None = None) -> Searched:
     Raises:
         VlrfaceError: no face has a mate, or there are fewer faces than the gallery is to have.
     """
-    encoded = faces.rows(faces.encoded)
+    encoded = faces.rows(faces.encoded & (faces.roles != UNRECOGNIZABLE_ROLE))  # destroyed ones are counted nowhere
     ranks = leave_one_out_ranks(encoded.embeddings, encoded.identities)
     mated = ranks.mates > 0
     if not mated.any():

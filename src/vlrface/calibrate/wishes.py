@@ -19,6 +19,7 @@ from vlrface.metrics.templates import gallery_templates, index_weights, person_t
 from vlrface.types import Faces, VlrfaceError
 
 _BLOCK_BYTES = 64 * 2**20
+_PAIRED_FACES = 7000  # 24 million pairs, some 600 MB
 
 _Wanted = tuple[str, float, Callable[[], Point]]
 """A wish by name and rate, and what measures it."""
@@ -67,7 +68,8 @@ def wished_points(
     """Measure a threshold for each wish.
 
     Args:
-        faces: of people the network was not trained on; those that could not be encoded are left out.
+        faces: of people the network was not trained on; those that could not be encoded are left out. Of more than
+            `_PAIRED_FACES`, so many are drawn for the wishes that compare all pairs.
         calibration: of the same model, for scores.
         wishes: what is wanted.
         resamples: draws of people for the intervals.
@@ -81,11 +83,12 @@ def wished_points(
     """
     encoded = faces.rows(faces.encoded)
     encoded = encoded.rows(encoded.identities >= 0)
-    pairs = genuine_impostor(encoded.embeddings, encoded.identities)
+    paired = _drawn(encoded, seed)
+    pairs = genuine_impostor(paired.embeddings, paired.identities)
     shared = {"resamples": resamples, "seed": seed}
     wanted: list[_Wanted] = [("FMR", rate, partial(fmr_point, pairs, rate, **shared)) for rate in wishes.fmr]
     wanted += _of_searches(encoded, wishes, shared)
-    wanted += _of_scores(encoded, calibration, pairs, wishes, shared)
+    wanted += _of_scores(encoded, calibration, pairs, calibration.score(paired.recognizability), wishes, shared)
     points: list[Point] = []
     refused: list[str] = []
     for name, rate, measured in wanted:
@@ -94,6 +97,13 @@ def wished_points(
         except VlrfaceError as error:
             refused.append(f"{name} {rate:g}: {error}")
     return points, refused
+
+
+def _drawn(faces: Faces, seed: int) -> Faces:
+    """The faces whose pairs are compared: pairs grow with the square of the faces, and memory with the pairs."""
+    if len(faces) <= _PAIRED_FACES:
+        return faces
+    return faces.rows(np.sort(np.random.default_rng(seed).permutation(len(faces))[:_PAIRED_FACES]))
 
 
 def _of_searches(encoded: Faces, wishes: Wishes, shared: dict[str, int]) -> list[_Wanted]:
@@ -107,18 +117,22 @@ def _of_searches(encoded: Faces, wishes: Wishes, shared: dict[str, int]) -> list
 
 
 def _of_scores(
-    encoded: Faces, calibration: Calibration, pairs: Pairs, wishes: Wishes, shared: dict[str, int]
+    encoded: Faces,
+    calibration: Calibration,
+    pairs: Pairs,
+    paired_scores: Float[ndarray, " f"],
+    wishes: Wishes,
+    shared: dict[str, int],
 ) -> list[_Wanted]:
-    """The wishes that ask for a threshold on the score."""
+    """The wishes that ask for a threshold on the score; `paired_scores` are those of the faces of the pairs."""
     if not (wishes.accept or wishes.fnmr):
         return []
-    scores = calibration.score(encoded.recognizability)
     searched = search_held_out(encoded)
     right = calibration.score(searched.index), searched.correct > 0, searched.identities
     found: list[_Wanted] = [
         ("accepted share", share, partial(accept_point, *right, share, **shared)) for share in wishes.accept
     ]
-    missed = partial(fnmr_point, pairs, scores, at_fmr=wishes.at_fmr, **shared)
+    missed = partial(fnmr_point, pairs, paired_scores, at_fmr=wishes.at_fmr, **shared)
     return found + [("FNMR", rate, partial(missed, rate)) for rate in wishes.fnmr]
 
 

@@ -1,47 +1,90 @@
-"""`vlrface gallery`: who is known."""
+"""`vlrface gallery`: who is known, and who a face may show."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal, TypeVar
 
 import tyro
 
+from vlrface.command.names import Flat
+from vlrface.experiment.options import SearchOptions
+
+T = TypeVar("T")
+
+Action = Literal["create", "enrol", "identify", "verify", "list", "remove", "export"]
+
 
 def gallery(
-    action: tyro.conf.Positional[Literal["create", "enrol", "list", "remove"]],
+    action: tyro.conf.Positional[Action],
     file: tyro.conf.Positional[Path],
+    sources: tyro.conf.Positional[tuple[str, ...]] = (),
     model: Path | None = None,
     people: Path | None = None,
     person: str | None = None,
+    search: Annotated[SearchOptions, Flat] = SearchOptions(),
+    template: Literal["recognizability", "mean"] = "recognizability",
+    keep_pictures: bool = False,
+    duplicate_at: float = 0.9,
+    output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None,
+    json: Path | None = None,
+    quiet: bool = False,
 ) -> None:
-    """Keep a gallery of known people in one file: create it, enrol folders of pictures, list, remove.
+    """Keep known people in one file, and ask who a face may show.
 
-    Example: vlrface gallery create people.db --model runs/lfw_vlr, then vlrface gallery enrol people.db --model
-    runs/lfw_vlr --people PEOPLE, and vlrface serve runs/lfw_vlr --gallery people.db --match 0.42
+    vlrface gallery create people.db --model model.onnx
+    vlrface gallery enrol people.db --model model.onnx --people PEOPLE
+    vlrface gallery identify people.db CROPS --model model.onnx --fpir 0.01 -o found.csv
+    vlrface gallery verify people.db crop.jpg --person "Ada" --model model.onnx --fmr 0.001
+    vlrface gallery list people.db
+    vlrface gallery remove people.db --person "Ada"
+    vlrface gallery export people.db -o faces.npz
 
-    With VLRFACE_GALLERY_KEY in the environment the file is encrypted. Removing takes the bytes out of the file.
+    identify gives one of three answers to each face: candidates, best first; unknown, a face that can be recognised and
+    is nobody's here; not recognizable, a face that does not allow an answer. With VLRFACE_GALLERY_KEY in the
+    environment a new gallery is encrypted, and an encrypted one opened. Removing takes the bytes out of the file.
 
     Args:
         action: What to do.
         file: The gallery's file.
-        model: create, enrol: a checkpoint, a run's folder, or an .onnx file with its card.
+        sources: identify, verify: pictures, folders or patterns, as in `vlrface score`.
+        model: create, enrol, identify, verify: a checkpoint, a run's folder, or an .onnx file; always the same one.
         people: enrol: folder with one sub-folder of pictures for each person.
-        person: remove: who.
+        person: verify, remove: who.
+        search: identify, verify: the rules; a threshold is needed.
+        template: create: how several faces of a person become one vector.
+        keep_pictures: create: keep a small picture of each face, to be shown.
+        duplicate_at: enrol: cosine to somebody else from which a face is reported.
+        output: identify: table (.csv, .json) in the place of lines; export: the Faces file (.npz).
+        json: enrol: file for what was done.
+        quiet: No progress bars.
     """
-    from vlrface.experiment import enrolling
-    from vlrface.types import VlrfaceError
+    from vlrface.experiment import enrolling, searching
 
-    if action in ("create", "enrol") and model is None:
-        raise VlrfaceError(f"gallery {action} needs --model")
-    if action == "create" and model is not None:
-        enrolling.create_gallery(file, model)
-    elif action == "enrol" and model is not None:
-        if people is None:
-            raise VlrfaceError("gallery enrol needs --people FOLDER")
-        if enrolling.enrol_folder(file, model, people):
+    if action == "create":
+        enrolling.create_gallery(file, needed(model, "--model"), keep_pictures=keep_pictures, template=template)
+    elif action == "enrol":
+        folder = needed(people, "--people FOLDER")
+        if enrolling.enrol_folder(
+            file, needed(model, "--model"), folder, duplicate_at=duplicate_at, json=json, progress=not quiet
+        ):
             raise SystemExit(2)
+    elif action == "identify":
+        searching.identify(file, needed(model, "--model"), sources, search, output)
+    elif action == "verify":
+        who = needed(person, "--person NAME")
+        if not searching.verify(file, needed(model, "--model"), who, sources, search):
+            raise SystemExit(1)
     elif action == "list":
         enrolling.list_people(file)
+    elif action == "remove":
+        enrolling.remove_person(file, needed(person, "--person NAME"))
     else:
-        if person is None:
-            raise VlrfaceError("gallery remove needs --person NAME")
-        enrolling.remove_person(file, person)
+        enrolling.export_gallery(file, needed(output, "-o FILE.npz"))
+
+
+def needed(value: T | None, option: str) -> T:
+    """An option that the action cannot do without."""
+    if value is None:
+        from vlrface.types import VlrfaceError
+
+        raise VlrfaceError(f"this needs {option}; vlrface gallery --help shows all actions")
+    return value

@@ -22,6 +22,7 @@ def serve(
     fpir: float | None = None,
     least_score: float | None = None,
     detector: Path | None = None,
+    smallest_face: int = 12,
     reference: Path | None = None,
     engine: EngineChoice = "auto",
     threads: int | None = None,
@@ -59,7 +60,8 @@ def serve(
         fpir: Instead of it: the wished share of strangers that get an answer, measured likewise.
         least_score: Least score of a face that is searched or enrolled; default the calibration's limit of
             "unrecognizable"; 0 asks for none.
-        detector: Take whole pictures too, with this detector (.onnx).
+        detector: Take whole pictures too, with this YuNet .onnx file; auto fetches OpenCV's once, if it is not there.
+        smallest_face: Height in pixels of the smallest face to look for; 24 takes a quarter of the time of 12.
         reference: Faces file (.npz) of the same model, to show a face's place among others.
         engine: What runs an exported model.
         threads: Of the model; default all processors.
@@ -78,8 +80,8 @@ def serve(
     from vlrface.experiment.serving import serve as run
 
     run(
-        model, gallery=gallery, detector=detector, keys=keys, match=match, fmr=fmr, fpir=fpir,
-        least_score=least_score, reference=reference, engine=engine, threads=threads, flip=flip,
+        model, gallery=gallery, detector=detector, smallest_px=smallest_face, keys=keys, match=match, fmr=fmr,
+        fpir=fpir, least_score=least_score, reference=reference, engine=engine, threads=threads, flip=flip,
         listening=Listening(host, port, names, stop_seconds),
         limits=Limits(body_bytes=int(body_mb * 2**20), pixels=int(megapixels * 1e6), files=files,
                       held_bytes=max(256 * 2**20, 2 * int(body_mb * 2**20))),

@@ -97,9 +97,10 @@ def finder(detector: Path | None) -> FindFaces | None:
     """What finds faces in whole pictures; None without a detector."""
     if detector is None:
         return None
-    from vlrface.images.detect import Detector, cut
+    from vlrface.experiment.detecting import Finding, open_detector
+    from vlrface.images.detect import cut
 
-    found = Detector(detector)
+    found = open_detector(detector, Finding())
     return lambda picture: [cut(picture, each) for each in found.detect(picture)]
 
 

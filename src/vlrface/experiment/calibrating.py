@@ -2,8 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
+
+import numpy as np
 
 from vlrface import __version__
 from vlrface.calibrate import (
@@ -24,7 +27,7 @@ from vlrface.experiment.outputs import check_suffix
 from vlrface.experiment.served import load_served
 from vlrface.files import write_json
 from vlrface.metrics.operating import Point
-from vlrface.types import Faces, VlrfaceError
+from vlrface.types import UNRECOGNIZABLE_ROLE, Faces, VlrfaceError
 
 USUAL: Final = Wishes(fmr=(0.01, 0.001), fpir=(0.1, 0.01), accept=(0.9, 0.7, 0.5), fnmr=(0.2, 0.1))
 """What is measured when nothing is asked for: as much of it as the faces can answer."""
@@ -79,6 +82,12 @@ def calibrate_model(
     """
     source = source / "best.safetensors" if source.is_dir() else source
     check_suffix(written.model, source.suffix)
+    check_suffix(written.report, ".html")
+    check_suffix(written.json, ".json")
+    if written.report is not None and not (find_spec("matplotlib") and find_spec("jinja2")):
+        raise VlrfaceError("--report needs the extra \"report\": pip install 'vlrface[report]', or leave it out")
+    if source.suffix == ".onnx" and source.is_file() and read_export_card(source) is None:
+        raise VlrfaceError(f"{source}: only a checkpoint or an exported model keeps a calibration (vlrface export)")
     served = load_served(source, engine=engine, flip=flip)
     faces = _held_out(served, data, progress=progress)
     before = served.calibration
@@ -87,12 +96,14 @@ def calibrate_model(
     points, refused = wished_points(faces, calibration, wishes, resamples=resamples, seed=seed)
     if strict and refused:
         raise VlrfaceError("; ".join(refused))
-    calibration = replace(calibration, points=tuple(points))
+    said = f"{len(faces):,} faces of {_people(faces):,} people, {data.name}"
+    if not faces.encoded.all():
+        said += f" ({int((~faces.encoded).sum()):,} not decodable)"
+    calibration = replace(calibration, points=tuple(points), space=served.space, data=said)
     judged = judged_reliability(calibration, search_held_out(faces, gallery_size), seed=seed)
-    said = f"{len(faces):,} faces of {len(set(faces.identities.tolist())):,} people, {data.name}"
     _print(calibration, refused, said)
     if written.json is not None:
-        context = {"data": data.name, "seed": seed, "resamples": resamples, "environment": environment()}
+        context = {"data": said, "seed": seed, "resamples": resamples, "environment": environment()}
         write_json(written.json, {**context, "calibration": calibration.to_json(), "refused": refused})
     if written.report is not None:
         from vlrface.report import write_calibration
@@ -104,14 +115,20 @@ def calibrate_model(
     return calibration
 
 
+def _people(faces: Faces) -> int:
+    """How many people are known to be on them: distractors are no people that anything is measured on."""
+    return len(np.unique(faces.identities[faces.identities >= 0]))
+
+
 def _held_out(served: ServedModel, data: Path, *, progress: bool) -> Faces:
-    """The faces, encoded by the model."""
+    """The faces, encoded by the model; without those that were destroyed to show what nobody can recognise."""
     if data.suffix == ".npz":
         faces = Faces.load(data)
         made = faces.meta.get("fingerprint")
-        if not made or not served.space.startswith(str(made)) or faces.meta.get("flip") is not served.flip:
+        # Whole, not by its beginning: an int8 model's space begins with that of its float32 original.
+        if served.space != f"{made}{'+flip' if faces.meta.get('flip') else ''}":
             raise VlrfaceError(f"{data}: faces of another model or other fusion. Encode them with this one")
-        return faces
+        return faces.rows(faces.roles != UNRECOGNIZABLE_ROLE)
     manifest = read_layout(data, "auto").manifest
     return encode(served.encoder, manifest, flip=served.flip, progress=progress, meta=served.meta)
 
@@ -120,8 +137,7 @@ def _store(source: Path, calibration: Calibration, output: Path) -> None:
     """The same model with the calibration; its weights and so its space stay."""
     if source.suffix == ".onnx":
         exported = read_export_card(source)
-        if exported is None:
-            raise VlrfaceError(f"{source}: only a checkpoint or an exported model keeps a calibration (vlrface export)")
+        assert exported is not None  # calibrate_model has looked  # noqa: S101
         write_card(source, replace(exported, calibration=calibration), output)
         return
     from vlrface.checkpoint import Checkpoint
@@ -141,13 +157,14 @@ def _print(calibration: Calibration, refused: Sequence[str], data: str) -> None:
     for point in calibration.points:
         print(_line(point))
     print("costs: fmr, missed genuine pairs; fpir, enrolled not found first; accept, accepted faces matched wrongly;")
-    print("       fnmr, faces rejected. Intervals are over people.")
+    print("       fnmr, faces rejected. Thresholds of fmr and fpir are cosines, those of accept and fnmr scores.")
+    print("       Intervals are over people; ? where the faces do not bound it.")
     for each in refused:
         print(f"not measured: {each}")
 
 
 def _line(point: Point) -> str:
-    threshold = f"[{point.threshold_low:.4f}, {point.threshold_high:.4f}]"
-    rate = f"[{point.rate_low:.3g}, {point.rate_high:.3g}]"
+    threshold = f"[{point.threshold_low:.4f}, {point.threshold_high:.4f}]".replace("nan", "?")
+    rate = f"[{point.rate_low:.3g}, {point.rate_high:.3g}]".replace("nan", "?")
     head = f"{point.wish} {point.wished:g}"
     return f"{head:<14} {point.threshold:>9.4f} {threshold:>19} {point.rate:>10.3g} {rate:>19} {point.cost:>8.3f}"

@@ -1,27 +1,49 @@
-"""`vlrface gallery`: who is known, from folders of pictures."""
+"""`vlrface gallery create`, `enrol`, `list`, `remove` and `export`: who is known, from folders of pictures."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
+from tqdm import tqdm
+
+from vlrface.encode.served import ServedModel
 from vlrface.experiment.served import load_served
-from vlrface.gallery import Gallery, NewFace
-from vlrface.gallery.sealing import key_from_environment
+from vlrface.files import write_json
+from vlrface.gallery import Enrolment, Gallery, NewFace, Template, key_from_environment
 from vlrface.images.decode import DecodeError, decode
+from vlrface.images.thumbnail import thumbnail
 from vlrface.types import VlrfaceError
 
 _PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 
 
-def create_gallery(path: Path, model: Path) -> None:
+def create_gallery(
+    path: Path, model: Path, *, keep_pictures: bool = False, template: Template = "recognizability"
+) -> None:
     """Make an empty gallery for the embeddings of a model."""
     served = load_served(model)
     key = key_from_environment()
-    dim = served.encoder.embedding_dim
-    Gallery.create(path, space=served.space, dim=dim, model_name=served.name, key=key).close()
+    Gallery.create(
+        path, space=served.space, dim=served.encoder.embedding_dim, model_name=served.name,
+        keep_pictures=keep_pictures, key=key, template=template,
+    ).close()  # fmt: skip
     print(f"{path}: an empty gallery for {served.name} ({served.space}){', encrypted' if key else ''}")
 
 
-def enrol_folder(path: Path, model: Path, folder: Path) -> int:
-    """Enrol each sub-folder of a folder as a person.
+def enrol_folder(
+    path: Path, model: Path, folder: Path, *, duplicate_at: float | None = 0.9, json: Path | None = None,
+    progress: bool = True,
+) -> int:  # fmt: skip
+    """Enrol each sub-folder of a folder as a person; who is enrolled already gets the pictures that are new.
+
+    Each person is durable when the next begins: after a stop the same command goes on.
+
+    Args:
+        path: the gallery.
+        model: whose embeddings it holds.
+        folder: with one sub-folder of pictures for each person.
+        duplicate_at: cosine to another person from which a face is reported.
+        json: file for what was done.
+        progress: show a progress bar.
 
     Returns:
         How many pictures could not be decoded; they are named.
@@ -33,49 +55,90 @@ def enrol_folder(path: Path, model: Path, folder: Path) -> int:
     if not people:
         raise VlrfaceError(f"{folder}: give a folder with one sub-folder of pictures for each person")
     served = load_served(model)
-    failed = 0
-    gallery = Gallery.open(path, space=served.space, key=key_from_environment())
-    try:
-        for person in people:
-            files = sorted(each for each in person.iterdir() if each.suffix.lower() in _PICTURES)
-            crops, names = [], []
-            for file in files:
-                try:
-                    crops.append(decode(file))
-                    names.append(file.name)
-                except DecodeError as error:
-                    failed += 1
-                    print(f"  not enrolled: {error}")
-            if not crops:
-                print(f"  {person.name}: no picture, not enrolled")
+    failures: list[str] = []
+    done: list[Enrolment] = []
+    with Gallery.open(path, space=served.space, key=key_from_environment()) as gallery:
+        for person in tqdm(people, unit="person", desc="enrol", disable=not progress):
+            new = _faces(served, person, failures, keep=gallery.info.keeps_pictures)
+            if not new:
+                tqdm.write(f"{person.name}: no picture, not enrolled")
                 continue
-            looks = served.look(crops)
-            new = [NewFace(looks.embeddings[i], float(looks.recognizability[i]), name) for i, name in enumerate(names)]
-            found = gallery.enrol(person.name, new, actor="vlrface gallery").duplicates
-            print(f"{person.name}: {len(new)} faces" + (f", {len(found)} like faces there already" if found else ""))
-    finally:
-        gallery.close()
-    return failed
+            done.append(gallery.enrol(person.name, new, duplicate_at=duplicate_at, actor="vlrface gallery"))
+            tqdm.write(_said(done[-1]))
+    for failure in failures:
+        print(f"  not enrolled: {failure}")
+    faces = sum(len(each.face_ids) for each in done)
+    print(f"{len(done):,} people, {faces:,} new faces in {path}")
+    if json is not None:
+        write_json(json, {"people": [_told(each) for each in done], "failures": failures})
+    return len(failures)
+
+
+def _faces(served: ServedModel, person: Path, failures: list[str], *, keep: bool) -> list[NewFace]:
+    """The faces of a folder; pictures that cannot be decoded are added to the failures."""
+    crops, names = [], []
+    for file in sorted(each for each in person.iterdir() if each.suffix.lower() in _PICTURES):
+        try:
+            crops.append(decode(file))
+            names.append(file.name)
+        except DecodeError as error:
+            failures.append(str(error))
+    if not crops:
+        return []
+    looks = served.look(crops)
+    return [
+        NewFace(
+            looks.embeddings[i],
+            float(looks.recognizability[i]),
+            names[i],
+            thumbnail(crops[i]) if keep else None,
+        )
+        for i in range(len(crops))
+    ]
+
+
+def _said(done: Enrolment) -> str:
+    lines = [f"{done.person}: {len(done.face_ids)} faces"]
+    for each in done.duplicates:
+        if not each.enrolled:
+            lines[0] += ", one that is there already"
+        elif each.person == done.person:
+            lines.append(f"  face {each.number + 1} equals an enrolled one of this person")
+        else:
+            lines.append(
+                f"  face {each.number + 1} looks like {each.person} (cosine {each.cosine:.3f}): the same person?"
+            )
+    return "\n".join(lines)
+
+
+def _told(done: Enrolment) -> dict[str, object]:
+    like: Sequence[dict[str, object]] = [vars(each) for each in done.duplicates]
+    return {"person": done.person, "faces": len(done.face_ids), "duplicates": like}
 
 
 def list_people(path: Path) -> None:
     """Print who is enrolled."""
-    gallery = Gallery.open(path, key=key_from_environment(), read_only=True)
-    try:
+    with Gallery.open(path, key=key_from_environment(), read_only=True) as gallery:
         after = ""
         while page := gallery.people(after=after, limit=1000):
             for each in page:
                 print(f"{each.name}\t{each.faces} faces")
             after = page[-1].name
-    finally:
-        gallery.close()
 
 
 def remove_person(path: Path, person: str) -> None:
     """Remove a person, and the bytes from the file."""
-    gallery = Gallery.open(path, key=key_from_environment())
-    try:
-        gallery.remove(person, actor="vlrface gallery")
-    finally:
-        gallery.close()
-    print(f"{person} is removed from {path}")
+    with Gallery.open(path, key=key_from_environment()) as gallery:
+        done = gallery.remove(person, actor="vlrface gallery")
+    print(f"{person} is removed from {path} ({done.faces} faces)")
+    if not done.erased:
+        print("  another program has the gallery open: the bytes go when it is next opened by one alone")
+
+
+def export_gallery(path: Path, output: Path) -> None:
+    """All faces as a Faces file."""
+    if output.suffix != ".npz":
+        raise VlrfaceError(f"{output}: give a name that ends in .npz")
+    with Gallery.open(path, key=key_from_environment(), read_only=True) as gallery:
+        faces = gallery.export(output)
+    print(f"{len(faces):,} faces in {output}; it is not encrypted, and has everybody's name")

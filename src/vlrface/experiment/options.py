@@ -76,6 +76,32 @@ class BulkOptions:
 
 
 @dataclass(frozen=True)
+class SearchOptions:
+    """By which rules a gallery answers.
+
+    Attributes:
+        match: Least cosine of a match.
+        fmr: Instead of it: the false match rate that is wished for, measured by `vlrface calibrate`.
+        fpir: Instead of it: the wished share of strangers that get an answer, measured likewise.
+        least_score: Least score of a face that is searched; default the calibration's limit of "unrecognizable"; 0 asks
+            for none.
+        candidates: identify: at most so many people for a face.
+        detector: Pictures are whole ones, in which this detector (.onnx, or auto) finds the faces.
+        engine: What runs an exported model.
+        threads: Of the model; default all processors.
+    """
+
+    match: float | None = None
+    fmr: float | None = None
+    fpir: float | None = None
+    least_score: float | None = None
+    candidates: int = 5
+    detector: Path | None = None
+    engine: EngineChoice = "auto"
+    threads: int | None = None
+
+
+@dataclass(frozen=True)
 class ProtocolOptions:
     """What a benchmark leaves open. Each option concerns the benchmark that its text names.
 

@@ -11,8 +11,8 @@ from typing import Final
 from fastapi import FastAPI
 
 from vlrface.experiment.options import EngineChoice
+from vlrface.experiment.rules import least_score_of, match_threshold
 from vlrface.gallery import Gallery, key_from_environment
-from vlrface.metrics.calibration import Calibration
 from vlrface.service import (
     Batching,
     Limits,
@@ -63,6 +63,7 @@ def serve(
     *,
     gallery: Path | None = None,
     detector: Path | None = None,
+    smallest_px: int = 12,
     keys: Path | None = None,
     match: float | None = None,
     fmr: float | None = None,
@@ -90,13 +91,14 @@ def serve(
         sock = closing.enter_context(listening_socket(where))
         from vlrface.experiment.served import load_served
 
+        finder = _detector(detector, smallest_px)
         served = load_served(model, engine=engine, threads=threads, flip=flip)
         people = None
         if gallery is not None:
             people = closing.enter_context(Gallery.open(gallery, space=served.space, key=key_from_environment()))
         settings = ServiceSettings(
-            match=match_threshold(served.calibration, match=match, fmr=fmr, fpir=fpir),
-            score=_least_score(least_score, served.calibration),
+            match=match_threshold(served.calibration, match=match, fmr=fmr, fpir=fpir, space=served.space),
+            score=least_score_of(least_score, served.calibration),
             keys=keys,
             hosts=_hosts(where, keys),
             engine=str(served.meta.get("engine", engine)),
@@ -105,7 +107,7 @@ def serve(
             rate=rate or Rate(),
             batching=batching or Batching(),
         )
-        app = create_app(served, people, _detector(detector), settings)
+        app = create_app(served, people, finder, settings)
         port = sock.getsockname()[1]
         host = f"[{where.host}]" if ":" in where.host else where.host
         print(f"serving {served.name} at http://{host}:{port}/ (Ctrl-C stops it)", flush=True)
@@ -195,31 +197,6 @@ def _hosts(where: Listening, keys: Path | None) -> tuple[str, ...]:
     return tuple(name.lower() for name in where.names)
 
 
-def match_threshold(
-    calibration: Calibration | None, *, match: float | None, fmr: float | None, fpir: float | None
-) -> float | None:
-    """The least cosine of a match: as given, or as measured for a wished rate; None if nothing is given.
-
-    Raises:
-        VlrfaceError: several are given, or the model has no threshold for the rate.
-    """
-    if sum(each is not None for each in (match, fmr, fpir)) > 1:
-        raise VlrfaceError("give one of --match, --fmr and --fpir")
-    if fmr is None and fpir is None:
-        return match
-    if calibration is None:
-        raise VlrfaceError("the model has no calibration: vlrface calibrate MODEL HELD_OUT -o MODEL, or give --match")
-    point = calibration.point("fmr", fmr) if fmr is not None else calibration.point("fpir", fpir or 0.0)
-    return point.threshold
-
-
-def _least_score(given: float | None, calibration: Calibration | None) -> float | None:
-    """The given one; else the score below which a face is called unrecognizable, where there are scores."""
-    if given is not None:
-        return given if given > 0 else None
-    return None if calibration is None else calibration.unrecognizable_below
-
-
 def _reference(path: Path, space: str) -> Reference:
     faces = Faces.load(path)
     made = faces.meta.get("fingerprint")
@@ -231,9 +208,9 @@ def _reference(path: Path, space: str) -> Reference:
     return Reference.of(faces)
 
 
-def _detector(given: Path | None) -> Finder | None:
+def _detector(given: Path | None, smallest_px: int) -> Finder | None:
     if given is None:
         return None
-    from vlrface.images.detect import Detector
+    from vlrface.experiment.detecting import Finding, open_detector
 
-    return Detector(given)
+    return open_detector(given, Finding(smallest_px=smallest_px))

@@ -22,6 +22,8 @@ UNRECOGNIZABLE: Final = "unrecognizable"
 FAILED: Final = "failed"
 """Verdict on a face without an index: one that could not be encoded."""
 _FLAT = 1e-12
+_ADDED: Final = frozenset(("points", "space", "data"))
+"""What is no number; calibrations of earlier versions have none of it."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,8 @@ class Calibration:
         unrecognizable_index: index below which a face is not distinguishable from unrecognizable identities, whose
             mean plus two standard deviations it is (own choice: 98 of 100 lie below, if normal); None if unknown.
         points: thresholds for wished rates, see `point`.
+        space: whose embeddings the points were measured on (`ServedModel.space`); "" where that was not noted.
+        data: what it was fitted on, for people; "" where that was not noted.
 
     Raises:
         VlrfaceError: a negative slope, a scale that is not positive, a value that is not finite, no gallery, or
@@ -62,9 +66,11 @@ class Calibration:
     unrecognizable_below: float = 0.1
     unrecognizable_index: float | None = None
     points: tuple[Point, ...] = ()
+    space: str = ""
+    data: str = ""
 
     def __post_init__(self) -> None:
-        values = [v for key, v in asdict(self).items() if v is not None and key != "points"]
+        values = [v for key, v in asdict(self).items() if v is not None and key not in _ADDED]
         if not np.isfinite(values).all() or self.slope < 0 or self.scale <= 0 or self.gallery_size < 1:
             raise VlrfaceError(f"no calibration: {self}. Slope ≥ 0, scale > 0, a gallery, and finite values are needed")
         if not 0 <= self.unrecognizable_below <= self.recognizable_from <= 1:
@@ -116,8 +122,21 @@ class Calibration:
         known = ", ".join(f"{each.wish} {each.wished:g}" for each in self.points) or "none"
         raise VlrfaceError(
             f"the model has no threshold for {wish} {wished:g} (it has: {known}). Measure it: vlrface calibrate MODEL "
-            f"HELD_OUT --{wish} {wished:g}"
+            f"HELD_OUT -o MODEL --{wish} {wished:g}, with all other rates that it is to have"
         )
+
+    def check_space(self, space: str) -> None:
+        """Refuse to use points on other embeddings than they were measured on.
+
+        Raises:
+            VlrfaceError: they are of other weights, another precision, or with another flip fusion.
+        """
+        if self.points and self.space and self.space != space:
+            raise VlrfaceError(
+                f"the thresholds were measured on embeddings of {self.space}, and this model gives {space} (other "
+                "weights, precision or flip fusion). Measure them as it is used: vlrface calibrate MODEL HELD_OUT -o "
+                "MODEL"
+            )
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -125,7 +144,7 @@ class Calibration:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "Calibration":
-        """What `to_json` gave; of an earlier version without points, too.
+        """What `to_json` gave; of an earlier version without points or origin, too.
 
         Raises:
             VlrfaceError: a value is missing, unknown or not a number.
@@ -134,7 +153,10 @@ class Calibration:
         points = values.pop("points", [])
         if not isinstance(points, list):
             raise VlrfaceError("not a calibration: its points are no list. Calibrate again")
-        known = {field.name for field in fields(cls)} - {"points"}
+        texts = {key: values.pop(key, "") for key in ("space", "data")}
+        if not all(isinstance(each, str) for each in texts.values()):
+            raise VlrfaceError("not a calibration: its origin is no text. Calibrate again")
+        known = {field.name for field in fields(cls)} - _ADDED
         if set(values) != known:
             raise VlrfaceError(f"not a calibration: {sorted(set(values) ^ known)} missing or unknown. Calibrate again")
         numbers = {k: v for k, v in values.items() if not (k == "unrecognizable_index" and v is None)}
@@ -142,7 +164,7 @@ class Calibration:
             raise VlrfaceError("not a calibration: its values are not numbers. Calibrate again")
         whole = {"gallery_size", "faces"}
         typed: dict[str, Any] = {k: int(v) if k in whole else float(v) for k, v in numbers.items()}
-        return cls(**typed, points=tuple(Point.from_json(each) for each in points))
+        return cls(**typed, **texts, points=tuple(Point.from_json(each) for each in points))
 
 
 class Logistic(NamedTuple):

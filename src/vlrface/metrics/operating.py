@@ -41,7 +41,7 @@ class Point:
         wished: that rate, in (0, 1).
         threshold: the lowest cosine ("fmr", "fpir") or score ("accept", "fnmr") that is accepted.
         threshold_low: lower 95 % limit, other people having been drawn to choose it on; NaN with one person.
-        threshold_high: upper limit.
+        threshold_high: upper limit; NaN where more than 2.5 % of the draws find no threshold at all ("fnmr").
         rate: the measured rate at the threshold.
         rate_low: lower 95 % limit of the rate at this threshold, other people having been drawn.
         rate_high: upper limit.
@@ -136,7 +136,9 @@ def fpir_point(
 ) -> Point:
     """The lowest cosine that the best answer to at most a share of the searches of strangers reaches.
 
-    Intervals draw the people who are searched for; the gallery stays.
+    Intervals draw the people who are searched for; the gallery stays, so that they are a little too narrow where it
+    holds the same people: of 200 simulated samples of 60 people, 95 % intervals of the rate held the truth in 181 with
+    a gallery of all the others, in 189 with one of 30.
 
     Args:
         best: (n,) highest cosine of each search of somebody who is not enrolled.
@@ -209,7 +211,8 @@ def accept_point(
     _check_scores(scores)
     if min(share, 1 - share) * len(scores) < FEWEST:
         raise VlrfaceError(
-            f"a share of {share:g} of {len(scores):,} faces leaves fewer than {FEWEST} on one side: take more faces"
+            f"a share of {share:g} of {len(scores):,} faces leaves fewer than {FEWEST} on one side: take "
+            f"{int(np.ceil(FEWEST / min(share, 1 - share) - 1e-9)):,} faces or more"
         )
     order = np.argsort(-scores, kind="stable")
     needed = int(np.ceil(share * len(scores) - 1e-9))
@@ -285,7 +288,7 @@ def fnmr_point(
         kept, lost = np.cumsum(each[:, order], axis=1)[:, ends], np.cumsum((each * missed)[:, order], axis=1)[:, ends]
         good = enough & (lost <= fnmr * kept) & (kept > 0)
         last = len(ends) - 1 - np.argmax(good[:, ::-1], axis=1)
-        chosen = np.where(good.any(axis=1), quality[order][ends[last]], np.nan)
+        chosen = np.where(good.any(axis=1), quality[order][ends[last]], np.inf)  # no score would do
         rate = _share(each * accepted, missed)
         return np.stack([chosen, rate, _share(weights[:, face_persons].astype(np.float64), rejected)], axis=1)
 
@@ -317,6 +320,10 @@ def _limits(
     step = max(1, _BLOCK // max(items, people))
     samples = np.concatenate([statistic(weights[start : start + step]) for start in range(0, resamples, step)])
     found = percentile_interval(values, samples, people=people)
+    if np.isposinf(samples[:, 0]).any():  # left out of percentiles they would make the threshold look surer than it is
+        ordered = np.sort(samples[:, 0])
+        low, high = ordered[int(0.025 * (resamples - 1))], ordered[int(np.ceil(0.975 * (resamples - 1)))]
+        found.low[0], found.high[0] = (each if np.isfinite(each) else np.nan for each in (low, high))
     return found.low, found.high
 
 

@@ -15,12 +15,22 @@ from vlrface.report.template import render
 from vlrface.report.wording import percent
 
 WISHES = {
-    "fmr": ("false match rate", "genuine pairs missed"),
-    "fpir": ("false positive identification rate", "enrolled people not found first"),
-    "accept": ("share of faces accepted", "accepted faces whose best match is wrong"),
-    "fnmr": ("genuine pairs missed among accepted faces", "faces rejected"),
+    "fmr": ("false match rate", "genuine pairs missed", "cosine", "pairs of different people"),
+    "fpir": ("false positive identification rate", "enrolled people not found first", "cosine", "searches"),
+    "accept": ("share of faces accepted", "accepted faces whose best match is wrong", "score", "faces"),
+    "fnmr": ("genuine pairs missed among accepted faces", "faces rejected", "score", "accepted genuine pairs"),
 }
-"""What each wish is about, and what it costs."""
+"""What each wish is about, what it costs, what its threshold is put on, and what is counted."""
+
+
+@dataclass(frozen=True)
+class Bin:
+    """A point of the diagram as the page lists it; texts."""
+
+    score: str
+    right: str
+    interval: str
+    faces: str
 
 
 @dataclass(frozen=True)
@@ -66,9 +76,7 @@ def reliability_diagram(found: Reliability, *, ident: str, wide: bool = True) ->
     spoken = "; ".join(
         f"score {score:.2f}, {percent(right)} right" for score, right in zip(found.score, found.right, strict=True)
     )
-    svg = draw(
-        paint, ident=ident, label=f"Reliability diagram: {spoken}", width=520 if wide else 340, height=430
-    )  # fmt: skip
+    svg = draw(paint, ident=ident, label=f"Reliability diagram: {spoken}", width=760 if wide else 340, height=360)
     legend = (
         LegendEntry("faces of people left out of the fit, with 95 % interval", css(Ink.SERIES[0]), "dot"),
         LegendEntry("a score that says just what happens", css(Ink.MUTED), "dashed"),
@@ -88,6 +96,13 @@ def render_calibration(
         rank1=percent(calibration.rank1),
         error=f"{calibration.calibration_error:.3f}",
         diagram=reliability_diagram(found, ident="f0"),
+        narrow=reliability_diagram(found, ident="f1", wide=False),
+        bins=[
+            Bin(f"{score:.3f}", percent(right), _between(percent(low), percent(high)), f"{int(faces):,}")
+            for score, right, low, high, faces in zip(
+                found.score, found.right, found.low, found.high, found.faces, strict=True
+            )
+        ],
         rows=[threshold_row(point) for point in calibration.points],
         refused=refused,
     )
@@ -95,8 +110,8 @@ def render_calibration(
 
 def threshold_row(point: Point) -> Row:
     """A threshold in words and numbers."""
-    what, cost = WISHES[point.wish]
-    basis = f"{point.counted:,} of {point.people:,} people"
+    what, cost, scale, counted = WISHES[point.wish]
+    basis = f"{point.counted:,} {counted}, {point.people:,} people"
     if point.gallery_size:
         basis += f", {point.gallery_size:,} people enrolled"
     if point.at_fmr:
@@ -105,11 +120,16 @@ def threshold_row(point: Point) -> Row:
     return Row(
         what,
         f"{point.wished:g}",
-        f"{point.threshold:.{digits}f}",
-        f"{point.threshold_low:.{digits}f} – {point.threshold_high:.{digits}f}",
+        f"{scale} {point.threshold:.{digits}f}",
+        _between(*(f"{end:.{digits}f}" for end in (point.threshold_low, point.threshold_high))),
         f"{point.rate:.3g}",
-        f"{point.rate_low:.3g} – {point.rate_high:.3g}",
+        _between(f"{point.rate_low:.3g}", f"{point.rate_high:.3g}"),
         f"{cost}: {percent(point.cost)}" if np.isfinite(point.cost) else "–",
         f"{percent(point.cost_low)} – {percent(point.cost_high)}" if np.isfinite(point.cost_low) else "",
         basis,
     )
+
+
+def _between(low: str, high: str) -> str:
+    """An interval; an end that is not known is said to be so."""
+    return " – ".join("not known" if end == "nan" else end for end in (low, high))

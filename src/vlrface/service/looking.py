@@ -3,24 +3,19 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any
 
-import cv2
-import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
 from vlrface.images.decode import DecodeError, DecodeLimits, PictureTooLargeError, decode_bytes
-from vlrface.images.resize import resize
+from vlrface.images.thumbnail import encode_jpeg, thumbnail
 from vlrface.service.batching import Batcher, Sight
 from vlrface.service.errors import ServiceError
 from vlrface.service.parts import Finder, Found, Picture
 from vlrface.service.settings import ServiceSettings
 from vlrface.service.uploads import Upload
 from vlrface.types import VlrfaceError
-
-_THUMBNAIL_SIDE: Final = 128
-_JPEG_QUALITY: Final = 90
 
 Cut = Callable[[Picture, Any], Picture]
 """How a found face is cut out of its picture."""
@@ -129,7 +124,7 @@ class Looker:
     def _seen(self, face: Face, crop: Picture, sight: Sight) -> Face:
         framed = None
         if sight.attention is not None and self._framed is not None:
-            framed = _jpeg(self._framed(crop))
+            framed = encode_jpeg(self._framed(crop))
         return replace(face, sight=sight, framed=framed)
 
     async def _cropped(self, uploads: Sequence[Upload], detect: bool, thumbnails: bool) -> list[_Cropped]:
@@ -185,17 +180,3 @@ class Looker:
             thumbnail=thumbnail(crop) if thumbnails else None,
         )
         return _Cropped(face, crop)
-
-
-def thumbnail(crop: Picture) -> bytes:
-    """A JPEG of at most 128 pixels a side."""
-    longest = max(crop.shape[:2])
-    if longest > _THUMBNAIL_SIDE:
-        height, width = (max(1, round(side * _THUMBNAIL_SIDE / longest)) for side in crop.shape[:2])
-        crop = resize(crop, height, width)
-    return _jpeg(crop)
-
-
-def _jpeg(picture: Picture) -> bytes:
-    bgr = cv2.cvtColor(np.ascontiguousarray(picture), cv2.COLOR_RGB2BGR)
-    return cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])[1].tobytes()

@@ -1,0 +1,43 @@
+"""From options and calibration to the rules by which a gallery answers."""
+
+from vlrface.metrics.calibration import Calibration
+from vlrface.types import VlrfaceError
+
+
+def match_threshold(
+    calibration: Calibration | None,
+    *,
+    match: float | None,
+    fmr: float | None,
+    fpir: float | None,
+    space: str | None = None,
+) -> float | None:
+    """The least cosine of a match: as given, or as measured for a wished rate; None if nothing is given.
+
+    Args:
+        calibration: of the model.
+        match: the cosine.
+        fmr: or a false match rate.
+        fpir: or a false positive identification rate.
+        space: of the embeddings that are compared; None does not ask whether the threshold is theirs.
+
+    Raises:
+        VlrfaceError: several are given, the model has no threshold for the rate, or one of other embeddings.
+    """
+    if sum(each is not None for each in (match, fmr, fpir)) > 1:
+        raise VlrfaceError("give one of --match, --fmr and --fpir")
+    if fmr is None and fpir is None:
+        return match
+    if calibration is None:
+        raise VlrfaceError("the model has no calibration: vlrface calibrate MODEL HELD_OUT -o MODEL, or give --match")
+    if space is not None:
+        calibration.check_space(space)
+    point = calibration.point("fmr", fmr) if fmr is not None else calibration.point("fpir", fpir or 0.0)
+    return point.threshold
+
+
+def least_score_of(given: float | None, calibration: Calibration | None) -> float | None:
+    """The given one; else the score below which a face is called unrecognizable, where there are scores."""
+    if given is not None:
+        return given if given > 0 else None
+    return None if calibration is None else calibration.unrecognizable_below

@@ -1,0 +1,217 @@
+"""`vlrface gallery identify` and `verify`: who pictures may show, by the rules of a wished rate."""
+
+import csv
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from vlrface.bulk import Row, list_items, look_at
+from vlrface.encode.served import ServedModel
+from vlrface.experiment.bulk import finder
+from vlrface.experiment.options import SearchOptions
+from vlrface.experiment.rules import least_score_of, match_threshold
+from vlrface.experiment.served import load_served
+from vlrface.files import write_json, written_atomically
+from vlrface.gallery import Answer, Gallery, Rules, key_from_environment
+from vlrface.types import VlrfaceError
+
+ACTOR: Final = "vlrface gallery"
+"""Whom the audit names."""
+
+_AT_ONCE: Final = 256
+_KINDS: Final = ("candidates", "unknown", "not recognizable")
+
+
+@dataclass(frozen=True)
+class Answered:
+    """A face and the answer.
+
+    Attributes:
+        path: the picture; of the second face of a whole picture on, with its number.
+        score: calibrated; NaN without calibration.
+        recognizability: raw index.
+        answer: of the gallery.
+    """
+
+    path: str
+    score: float
+    recognizability: float
+    answer: Answer
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {
+            "path": self.path,
+            "answer": self.answer.kind,
+            "reason": self.answer.reason,
+            "candidates": [{"person": c.person, "cosine": c.cosine} for c in self.answer.candidates],
+            "nearest": _number(self.answer.nearest),
+            "score": _number(self.score),
+            "recognizability": _number(self.recognizability),
+        }
+
+
+def identify(
+    path: Path, model: Path, sources: Sequence[str], options: SearchOptions, output: Path | None = None
+) -> Counter[str]:
+    """What `vlrface gallery identify` does; see there.
+
+    Returns:
+        How many faces got which kind of answer.
+
+    Raises:
+        VlrfaceError: no threshold, a gallery of another model, or nothing to look at.
+    """
+    if output is not None and output.suffix not in (".csv", ".json"):
+        raise VlrfaceError(f"{output}: give a name that ends in .csv or .json")
+    served = load_served(model, engine=options.engine, threads=options.threads)
+    rules = rules_of(served, options)
+    with Gallery.open(path, space=served.space, key=key_from_environment()) as gallery:
+        found: list[Answered] = []
+        for each in answers(gallery, served, sources, rules, options.detector):
+            found.append(each)
+            if output is None:
+                print(f"{each.path}: {_said(each)}")
+        if not found:
+            raise VlrfaceError(f"no picture found in {', '.join(sources)}")
+        kinds = Counter(each.answer.kind for each in found)
+        gallery.record(ACTOR, "identify", outcome=", ".join(f"{kinds[kind]} {kind}" for kind in _KINDS))
+    if output is not None:
+        _write(output, found)
+        print(f"written     {output}")
+    print(f"{len(found):,} faces: " + ", ".join(f"{kinds[kind]:,} {kind}" for kind in _KINDS))
+    return kinds
+
+
+def answers(
+    gallery: Gallery, served: ServedModel, sources: Sequence[str], rules: Rules, detector: Path | None = None
+) -> Iterator[Answered]:
+    """The answer to each face of pictures, in their order.
+
+    Args:
+        gallery: open, of the model's space.
+        served: the model.
+        sources: see `bulk.list_items`.
+        rules: what is asked of a face and of a candidate.
+        detector: finds the faces of whole pictures.
+
+    Raises:
+        VlrfaceError: a source cannot be listed, or the rules ask for what the model does not give.
+    """
+    flow = look_at(list_items(sources), served, find=finder(detector))
+    rows = (row for _, each in flow for row in each)
+    while some := list(islice(rows, _AT_ONCE)):
+        found = gallery.identify(
+            np.stack([row.embedding for row in some]),
+            np.array([row.recognizability for row in some]),
+            np.array([row.score for row in some]),
+            rules,
+        )
+        for row, answer in zip(some, found, strict=True):
+            yield Answered(row.key, row.score, row.recognizability, _explained(row, answer))
+
+
+def verify(path: Path, model: Path, person: str, sources: Sequence[str], options: SearchOptions) -> bool:
+    """What `vlrface gallery verify` does; see there.
+
+    Returns:
+        Whether every face matches the person.
+
+    Raises:
+        VlrfaceError: no threshold, nobody of that name, or nothing to look at.
+    """
+    served = load_served(model, engine=options.engine, threads=options.threads)
+    rules = rules_of(served, options)
+    matches: list[bool] = []
+    with Gallery.open(path, space=served.space, key=key_from_environment()) as gallery:
+        gallery.person(person)
+        for _, rows in look_at(list_items(sources), served, find=finder(options.detector)):
+            for row in rows:
+                said, good = _verified(gallery, person, row, rules)
+                matches.append(good)
+                print(f"{row.key}: {said}")
+        if not matches:
+            raise VlrfaceError(f"no picture found in {', '.join(sources)}")
+        outcome = f"{sum(matches)} of {len(matches)} match"
+        gallery.record(ACTOR, "verify", person=person, outcome=outcome)
+    print(f"{outcome} {person}")
+    return all(matches)
+
+
+def rules_of(served: ServedModel, options: SearchOptions) -> Rules:
+    """The rules that options and calibration give.
+
+    Raises:
+        VlrfaceError: no threshold is given, or the calibration has none for the wished rate.
+    """
+    match = match_threshold(
+        served.calibration, match=options.match, fmr=options.fmr, fpir=options.fpir, space=served.space
+    )
+    if match is None:
+        raise VlrfaceError(
+            "a search needs a threshold: give --match COSINE, or --fpir RATE or --fmr RATE of a calibrated model "
+            "(vlrface calibrate)"
+        )
+    score = least_score_of(options.least_score, served.calibration)
+    return Rules(match, score=score, candidates=options.candidates)
+
+
+def _verified(gallery: Gallery, person: str, row: Row, rules: Rules) -> tuple[str, bool]:
+    if row.reason:
+        return f"not recognizable: {row.reason}", False
+    if rules.score is not None and row.score < rules.score:
+        return f"not recognizable: its score {row.score:.2f} is below the least of {rules.score:.2f}", False
+    cosine = gallery.verify(person, row.embedding)
+    if cosine >= rules.match:
+        return f"matches {person}: cosine {cosine:.3f}, at least {rules.match:.3f}", True
+    return f"does not match {person}: cosine {cosine:.3f}, below {rules.match:.3f}", False
+
+
+def _explained(row: Row, answer: Answer) -> Answer:
+    """With the reason of a picture that could not be read."""
+    return Answer(answer.kind, row.reason, answer.candidates, answer.nearest) if row.reason else answer
+
+
+def _said(found: Answered) -> str:
+    if found.answer.kind != "candidates":
+        return f"{found.answer.kind}: {found.answer.reason}"
+    return ", ".join(f"{c.person} ({c.cosine:.3f})" for c in found.answer.candidates)
+
+
+def _write(path: Path, found: Sequence[Answered]) -> None:
+    if path.suffix == ".json":
+        write_json(path, [each.to_json() for each in found])
+        return
+    with (
+        written_atomically(path) as temporary,
+        temporary.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file,
+    ):
+        writer = csv.writer(file)
+        writer.writerow(("path", "answer", "person", "cosine", "others", "score", "recognizability", "reason"))
+        for each in found:
+            candidates = each.answer.candidates
+            writer.writerow(
+                (
+                    each.path,
+                    each.answer.kind,
+                    candidates[0].person if candidates else "",
+                    _text(each.answer.nearest),
+                    "; ".join(f"{c.person} ({c.cosine:.3f})" for c in candidates[1:]),
+                    _text(each.score),
+                    _text(each.recognizability),
+                    each.answer.reason,
+                )
+            )
+
+
+def _number(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def _text(value: float) -> str:
+    return f"{value:.4f}" if np.isfinite(value) else ""
