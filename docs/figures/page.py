@@ -106,7 +106,7 @@ def folder_view(browser: Any, address: str, pictures: dict[str, Any], out: Path)
     with page_of(browser, address, "folder") as page:
         page.locator("#folder input[type=file]").first.set_input_files(pictures["crops"])
         page.wait_for_selector(".board")
-        shoot(page, out / "page-folder.png", 1420)
+        shoot(page, out / "page-folder.png", 1500)
 
 
 def people(browser: Any, address: str, pictures: dict[str, Any], out: Path) -> None:
@@ -118,7 +118,7 @@ def people(browser: Any, address: str, pictures: dict[str, Any], out: Path) -> N
         page.get_by_role("button", name="Enrol 3 pictures").click()
         page.wait_for_selector(".report")
         page.wait_for_timeout(800)
-        shoot(page, out / "page-people.png", 1150)
+        shoot(page, out / "page-people.png", 1240)
 
 
 def shoot(page: Page, path: Path, most: int) -> None:
@@ -164,7 +164,7 @@ def served(checkpoint: Path, detector: Path, folder: Path) -> Iterator[str]:
     settings = ServiceSettings(match=match, score=0.2, engine=str(model.meta["engine"]), reference=reference)
     gallery = Gallery.create(folder / "people.db", space=model.space, dim=model.encoder.embedding_dim,
                              model_name=model.name, keep_pictures=True)  # fmt: skip
-    faces = procedural_faces(len(NAMES), 3, seed=SEED).images.reshape(len(NAMES), 3, 112, 112, 3)
+    faces = portraits(len(NAMES), 3, SEED)
     for name, own in zip(NAMES, faces, strict=True):
         seen = model.look(list(own))
         gallery.enrol(name, [NewFace(seen.embeddings[i], float(seen.recognizability[i]), f"{i + 1}.png",
@@ -183,17 +183,27 @@ def served(checkpoint: Path, detector: Path, folder: Path) -> Iterator[str]:
     gallery.close()
 
 
+def squares(people: int, views: int, seed: int) -> ndarray:
+    """Drawn people: (people, views, 112, 112, 3)."""
+    return procedural_faces(people, views, seed=seed).images.reshape(people, views, 112, 112, 3)
+
+
+def portraits(people: int, views: int, seed: int) -> ndarray:
+    """The same, cut as a detector's crops are (`images.detect.cut`)."""
+    return squares(people, views, seed)[:, :, :, 14:98]
+
+
 def calibrated(model: ServedModel) -> tuple[ServedModel, Reference, float]:
     """The model with scores that hold for drawn faces, faces to compare with, and a cosine that 1 in 100 pairs exceeds.
 
     Faces of 60 people, near and far, are searched among a clear one of each: how often is the best match right?
     """
     people, views = 60, 8
-    near = procedural_faces(people, 1 + views, seed=SEED + 2).images.reshape(people, 1 + views, 112, 112, 3)
+    near = portraits(people, 1 + views, SEED + 2)
     own = np.repeat(np.arange(people), views)
     far = [
         degrade(image, degradation_at((i * 0.618) % 1, i))
-        for i, image in enumerate(near[:, 1:].reshape(-1, 112, 112, 3))
+        for i, image in enumerate(near[:, 1:].reshape(-1, *near.shape[2:]))
     ]
     lost = model.look([degrade(image, degradation_at(0.95, i)) for i, image in enumerate(near[:, 1])]).recognizability
     clear, seen = model.look(list(near[:, 0])).embeddings, model.look(far)
@@ -212,9 +222,9 @@ def calibrated(model: ServedModel) -> tuple[ServedModel, Reference, float]:
 
 def written(folder: Path) -> dict[str, Any]:
     """Files of all the pictures that are shown to the page."""
-    known = procedural_faces(len(NAMES), 6, seed=SEED).images.reshape(len(NAMES), 6, 112, 112, 3)[:, 3:]
-    stranger = procedural_faces(1, 1, seed=SEED + 5).images[0]
-    crops = procedural_faces(15, 4, seed=SEED + 4).images
+    known, whole = portraits(len(NAMES), 6, SEED)[:, 3:], squares(len(NAMES), 6, SEED)[:, 3:]
+    stranger = portraits(1, 1, SEED + 5)[0, 0]
+    crops = portraits(15, 4, SEED + 4).reshape(60, *known.shape[2:])
     far = [degrade(image, degradation_at((i * 0.618) % 1, i)) for i, image in enumerate(crops)]
     lost = degrade(known[2, 0], degradation_at(0.95, 3))
 
@@ -224,7 +234,7 @@ def written(folder: Path) -> dict[str, Any]:
         return path
 
     return {
-        "board": save("notice-board", board(known)),
+        "board": save("notice-board", board(whole)),
         "answers": [save("gate-07-15", known[1, 0]), save("gate-07-31", stranger), save("gate-22-04", lost)],
         "pair": [save("door", known[4, 0]), save("hall", degrade(known[4, 1], degradation_at(0.3, 2)))],
         "crops": [save(f"crop-{i:03d}", image) for i, image in enumerate(far)],

@@ -152,7 +152,7 @@ def test_a_card_tells_score_verdict_place_and_attention(visit, address):
         f"among 100 faces, its best match is right with a probability of {round(100 * face['score'])} %"
         in card.inner_text()
     )
-    assert f"Above {round(100 * face['place'])} % of 18 reference faces" in card.inner_text()
+    assert f"Above {int(100 * face['place'])} % of 18 reference faces" in card.inner_text()
     assert card.locator(".histogram .bar").count() == 80
     assert card.locator(".answer").count() == 0  # nobody asked for a search
     toggle = card.get_by_role("button", name="Attention")

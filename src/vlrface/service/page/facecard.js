@@ -5,7 +5,7 @@ import { crop } from "./crop.js";
 import { h, unique } from "./dom.js";
 import { gauge } from "./gauge.js";
 import { histogram } from "./histogram.js";
-import { count, fixed, percent, scoreMeaning, verdictWords } from "./words.js";
+import { count, fixed, scoreMeaning, verdictWords } from "./words.js";
 
 /** The card of a face. `answer` is of a search, or null; `fallback` a picture to show where none came back. */
 export function faceCard(model, face, { answer = null, fallback = null, label = `Face ${face.number}` } = {}) {
@@ -32,13 +32,19 @@ function place(model, face) {
   const { edges, recognizable, unrecognizable } = model.reference;
   const lost = unrecognizable.some((n) => n > 0);
   const faces = count(recognizable.reduce((sum, n) => sum + n, 0), "reference face");
-  const words = face.place === null ? "" : `Above ${percent(face.place)} of ${faces}`;
+  const words = placeWords(face.place, faces);
   const series = [{ counts: recognizable, name: "good" }];
   if (lost) series.unshift({ counts: unrecognizable, name: "lost" });
   const { node } = histogram({ edges, series, marker: face.recognizability, label: words });
   return h("figure", { class: "place" }, node,
     h("figcaption", {}, h("span", {}, words), h("span", { class: "hint", title: "raw index" }, `index ${fixed(face.recognizability)}`)),
     lost && h("p", { class: "legend" }, h("i", { class: "good" }), "people", h("i", { class: "lost" }), "nobody can recognise"));
+}
+
+function placeWords(share, faces) {
+  if (share === null) return "";
+  if (share === 0 || share === 1) return `${share ? "Above" : "Below"} all ${faces}`;
+  return `Above ${Math.floor(100 * share)} % of ${faces}`;
 }
 
 /** A file that shows no face. */
