@@ -152,7 +152,8 @@ def test_a_card_tells_score_verdict_place_and_attention(visit, address):
         f"among 100 faces, its best match is right with a probability of {round(100 * face['score'])} %"
         in card.inner_text()
     )
-    assert f"Above {int(100 * face['place'])} % of 18 reference faces" in card.inner_text()
+    assert face["place"] == 0
+    assert "Below all 18 reference faces" in card.inner_text()
     assert card.locator(".histogram .bar").count() == 80
     assert card.locator(".answer").count() == 0  # nobody asked for a search
     toggle = card.get_by_role("button", name="Attention")
@@ -169,6 +170,15 @@ def test_a_card_tells_score_verdict_place_and_attention(visit, address):
     attention = MadeModel().attention([MIDDLING])[0].ravel()
     assert attention[shown[0]] == attention.max()
     assert attention[shown[-1]] == attention.min()
+
+
+def test_a_card_tells_the_place_among_others(visit, address):
+    at = visit(address)
+    middle = sorted(people().reshape(-1, 64, 64, 3), key=lambda face: MadeModel().look([face]).recognizability[0])[9]
+    at.give(LOOK, middle)
+    expect(at.page.locator("#look .place figcaption")).to_contain_text("Above 50 % of 18 reference faces")
+    line, bars = at.page.locator(".mark").bounding_box(), at.page.locator(".histogram .axis").bounding_box()
+    assert bars["x"] < line["x"] < bars["x"] + bars["width"]
 
 
 def test_pictures_are_dropped_and_pasted(visit, address):
