@@ -1,5 +1,6 @@
 """The application: parts, routes, page, and what stands around them."""
 
+import mimetypes
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -85,7 +86,8 @@ def _serve_page(app: FastAPI) -> None:
     def page() -> FileResponse:
         if not index.is_file():
             raise ServiceError(404, "no_page", "This installation has no page; the interface is in /openapi.json")
-        return FileResponse(index, headers={"Cache-Control": "no-cache"})
+        return FileResponse(index)
 
     if PAGE.is_dir():
+        mimetypes.add_type("text/javascript", ".js")  # some systems call it text/plain, which no browser runs
         app.mount("/page", StaticFiles(directory=PAGE), name="page")

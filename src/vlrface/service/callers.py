@@ -29,10 +29,12 @@ class Caller:
     Attributes:
         key: id of the key; "local" without keys.
         actor: for the audit.
+        role: what it may do; without keys, everything.
     """
 
     key: str
     actor: str
+    role: Role = "admin"
 
 
 class Gate:
@@ -116,7 +118,7 @@ class Gate:
             self.refuse("role", request, key.id)
             await self._on_forbidden(key.actor, _route(request))
             raise ServiceError(403, "role", f"This key has the role {key.role}; {role} is needed")
-        return Caller(key.id, key.actor)
+        return Caller(key.id, key.actor, key.role)
 
     def refuse(self, reason: str, request: Request, key: str | None) -> None:
         """Write down that a request is refused, with the address that it came from."""

@@ -35,13 +35,19 @@ class DetectQuery(BaseModel):
     detect: bool = Field(False, description="Find the faces in whole pictures; else each picture is one face's crop.")
 
 
-class ScoreQuery(DetectQuery):
+class VerifyQuery(DetectQuery):
+    """Options of a comparison."""
+
+    picture: bool = Field(False, description="Also give the crop of each face.")
+
+
+class ScoreQuery(VerifyQuery):
     """Options of a score."""
 
-    attention: bool = Field(False, description="Also give where the model looks.")
+    attention: bool = Field(False, description="Also give where the model looks, and what it sees.")
 
 
-class IdentifyQuery(DetectQuery):
+class IdentifyQuery(ScoreQuery):
     """Options of a search."""
 
     candidates: int = Field(5, ge=1, le=_MOST_CANDIDATES, description="At most so many for each face.")
@@ -58,15 +64,17 @@ def face_routes(service: Service) -> APIRouter:
         request: Request, caller: Annotated[Caller, Depends(read)], query: Annotated[ScoreQuery, Query()]
     ) -> ScoreReply:
         """Whether each face can be recognised: index, score, verdict."""
-        faces = await looked(service, request, caller, ("files",), query, attention=query.attention)
+        faces = await looked(
+            service, request, caller, ("files",), query, attention=query.attention, thumbnails=query.picture
+        )
         return ScoreReply(faces=[_scored(service, face) for face in faces])
 
     @router.post("/verify", openapi_extra=form(["first", "second"]), responses=refusals(*PICTURE_REFUSALS))
     async def verify(
-        request: Request, caller: Annotated[Caller, Depends(read)], query: Annotated[DetectQuery, Query()]
+        request: Request, caller: Annotated[Caller, Depends(read)], query: Annotated[VerifyQuery, Query()]
     ) -> VerifyReply:
         """Whether two pictures show the same person. Each must show one face."""
-        faces = await looked(service, request, caller, ("first", "second"), query)
+        faces = await looked(service, request, caller, ("first", "second"), query, thumbnails=query.picture)
         return _verified(service, *_pair(faces))
 
     @router.post("/identify", openapi_extra=files, responses=refusals(*PICTURE_REFUSALS, 404))
@@ -75,7 +83,8 @@ def face_routes(service: Service) -> APIRouter:
     ) -> IdentifyReply:
         """Who each face may show: candidates, unknown, or not recognizable. Searches are written to the audit."""
         service.the_gallery()
-        faces = await looked(service, request, caller, ("files",), query)
+        wanted = {"attention": query.attention, "thumbnails": query.picture}
+        faces = await looked(service, request, caller, ("files",), query, **wanted)
         return await _identified(service, caller, faces, query.candidates)
 
     return router

@@ -172,6 +172,8 @@ class _Exchange:
             headers["X-Request-Id"] = self.id
             if self._private:
                 headers["Cache-Control"] = "no-store"
+            else:  # asked again each time, and answered with 304 while unchanged: no page of two versions
+                headers.setdefault("Cache-Control", "no-cache")
             await self._drain()
         await self._send(message)
 

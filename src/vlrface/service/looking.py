@@ -9,7 +9,7 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from vlrface.images.decode import DecodeError, DecodeLimits, PictureTooLargeError, decode_bytes
-from vlrface.images.thumbnail import thumbnail
+from vlrface.images.thumbnail import encode_jpeg, thumbnail
 from vlrface.service.batching import Batcher, Sight
 from vlrface.service.errors import ServiceError
 from vlrface.service.parts import Finder, Found, Picture
@@ -35,6 +35,7 @@ class Face:
         error: why there is no face; empty if there is one.
         sight: what the model saw; None if there is no face.
         thumbnail: JPEG, if asked for.
+        framed: JPEG of what the model sees of the crop, with its attention.
     """
 
     file: str
@@ -46,6 +47,7 @@ class Face:
     error: str = ""
     sight: Sight | None = None
     thumbnail: bytes | None = None
+    framed: bytes | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,11 +59,19 @@ class _Cropped:
 class Looker:
     """Looks at uploaded pictures. For one event loop; decodes in threads, a few at once."""
 
-    def __init__(self, batcher: Batcher, finder: Finder | None, cut: Cut | None, settings: ServiceSettings) -> None:
-        """Look at nothing yet."""
+    def __init__(
+        self,
+        batcher: Batcher,
+        finder: Finder | None,
+        cut: Cut | None,
+        settings: ServiceSettings,
+        framed: Callable[[Picture], Picture] | None = None,
+    ) -> None:
+        """Look at nothing yet; `framed` is what the model sees of a crop."""
         self._batcher = batcher
         self._finder = finder
         self._cut = cut
+        self._framed = framed
         self._limits = settings.limits
         self._slots = asyncio.Semaphore(settings.decoders)
         self._freed = asyncio.Condition()
@@ -107,7 +117,15 @@ class Looker:
             async with self._freed:
                 self._freed.notify_all()
         sights = iter(seen)
-        return [each.face if each.picture is None else replace(each.face, sight=next(sights)) for each in cropped]
+        return [
+            each.face if each.picture is None else self._seen(each.face, each.picture, next(sights)) for each in cropped
+        ]
+
+    def _seen(self, face: Face, crop: Picture, sight: Sight) -> Face:
+        framed = None
+        if sight.attention is not None and self._framed is not None:
+            framed = encode_jpeg(self._framed(crop))
+        return replace(face, sight=sight, framed=framed)
 
     async def _cropped(self, uploads: Sequence[Upload], detect: bool, thumbnails: bool) -> list[_Cropped]:
         async with self._freed:

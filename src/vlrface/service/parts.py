@@ -52,6 +52,10 @@ class Network(Protocol):
         """Length of an embedding."""
         ...
 
+    def prepare(self, crop: Picture) -> Picture:
+        """What it sees of a crop of any size."""
+        ...
+
 
 @runtime_checkable
 class Model(Protocol):

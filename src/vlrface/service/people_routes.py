@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from vlrface.gallery import Enrolment, NewFace
+from vlrface.gallery import Enrolment, Gallery, NewFace, Person
 from vlrface.gallery.store import check_name
 from vlrface.service.callers import Caller
 from vlrface.service.documents import PICTURE_REFUSALS, form, refusals
@@ -33,6 +33,7 @@ from vlrface.service.running import Service
 from vlrface.types import VlrfaceError
 
 _MOST_LISTED = 1000
+_MOST_SEARCHED = 200_000
 _LARGEST_ID = 2**63 - 1  # of SQLite
 _LONGEST_NAME = 200
 
@@ -46,6 +47,11 @@ class PeopleQuery(BaseModel):
 
     after: str = Field("", max_length=_LONGEST_NAME, description="`next` of the part before.")
     limit: int = Field(100, ge=1, le=_MOST_LISTED)
+    search: str = Field(
+        "",
+        max_length=_LONGEST_NAME,
+        description="Part of the name, in capitals or not. `next` may come before `limit`.",
+    )
 
 
 class AuditQuery(BaseModel):
@@ -87,7 +93,7 @@ def people_routes(service: Service) -> APIRouter:
     ) -> PeopleReply:
         """People by name, in order of code points."""
         gallery = service.the_gallery()
-        found = await asyncio.to_thread(gallery.people, after=query.after, limit=query.limit)
+        found, following = await asyncio.to_thread(_listed, gallery, query)
         listed = [
             ListedPerson(
                 person=each.name,
@@ -97,7 +103,7 @@ def people_routes(service: Service) -> APIRouter:
             )
             for each in found
         ]
-        return PeopleReply(people=listed, next=found[-1].name if len(found) == query.limit else None)
+        return PeopleReply(people=listed, next=following)
 
     @router.get("/people/{person}", responses=refusals(*usual))
     async def show(caller: Annotated[Caller, Depends(read)], person: PersonName) -> PersonReply:  # noqa: ARG001
@@ -160,6 +166,26 @@ def _known(service: Service, person: str) -> str:
         return service.the_gallery().person(_checked(person)).name
     except VlrfaceError as error:
         raise ServiceError(404, "unknown_person", "Nobody of this name is enrolled") from error
+
+
+def _listed(gallery: Gallery, query: PeopleQuery) -> tuple[list[Person], str | None]:
+    """A part of the list, and behind whom the next begins; a search looks at so many names and no more."""
+    if not query.search:
+        found = gallery.people(after=query.after, limit=query.limit)
+        return found, found[-1].name if len(found) == query.limit else None
+    wanted = query.search.casefold()
+    found, after = list[Person](), query.after
+    for _ in range(0, _MOST_SEARCHED, _MOST_LISTED):
+        part = gallery.people(after=after, limit=_MOST_LISTED)
+        for each in part:
+            after = each.name
+            if wanted in after.casefold():
+                found.append(each)
+            if len(found) == query.limit:
+                return found, after
+        if len(part) < _MOST_LISTED:
+            return found, None
+    return found, after
 
 
 def _shown(service: Service, person: str) -> PersonReply:

@@ -1,10 +1,12 @@
 """The JSON of the answers. Numbers that do not exist are null; a cosine and an index are rounded to what they mean."""
 
+import base64
 import math
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
+from vlrface.service.keys import Role
 from vlrface.service.looking import Face
 from vlrface.service.reference import Reference
 
@@ -35,6 +37,8 @@ class ScoredFace(BaseModel):
     shorter_side_px: int
     place: float | None = Field(description="Share of the reference faces with a smaller index.")
     attention: list[list[float]] | None = Field(description="Where the model looks, rows from top to bottom.")
+    picture: str | None = Field(description="The crop that was looked at, at most 128 pixels a side: JPEG in Base64.")
+    seen: str | None = Field(description="What the model sees of it, which `attention` covers: JPEG in Base64.")
     error: str | None
 
 
@@ -212,6 +216,7 @@ class ModelReply(BaseModel):
     limits: LimitsReply
     rules: RulesReply
     keys: bool = Field(description="Whether a key is asked for.")
+    role: Role = Field(description="What the caller may do: read; also enrol; also remove and read the audit.")
 
 
 class StateReply(BaseModel):
@@ -240,5 +245,11 @@ def scored_face(face: Face, reference: Reference | None) -> ScoredFace:
         shorter_side_px=face.shorter_side,
         place=None if sight is None or reference is None else reference.place(sight.recognizability),
         attention=None if attention is None else [[round(float(v), 4) for v in row] for row in attention],
+        picture=_base64(face.thumbnail),
+        seen=_base64(face.framed),
         error=face.error or None,
     )
+
+
+def _base64(data: bytes | None) -> str | None:
+    return None if data is None else base64.b64encode(data).decode("ascii")

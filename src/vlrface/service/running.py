@@ -110,7 +110,7 @@ def assembled(
         counts=counts,
         gate=Gate(settings, model.space, counts, forbidden),
         intake=intake,
-        looker=Looker(batcher, finder, cut, settings),
+        looker=Looker(batcher, finder, cut, settings, model.encoder.prepare),
         batcher=batcher,
         has_index=bool(np.isfinite(looks.recognizability).all()),
         has_attention=has_attention,

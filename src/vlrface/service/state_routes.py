@@ -46,14 +46,14 @@ def state_routes(service: Service) -> APIRouter:
         return Response(service.counts.text(), media_type=CONTENT_TYPE)
 
     @router.get("/v1/model", responses=refusals(401, 403, 409, 429))
-    def model(caller: Annotated[Caller, Depends(read)]) -> ModelReply:  # noqa: ARG001
+    def model(caller: Annotated[Caller, Depends(read)]) -> ModelReply:
         """What answers, and by which rules."""
-        return _model(service)
+        return _model(service, caller)
 
     return router
 
 
-def _model(service: Service) -> ModelReply:
+def _model(service: Service, caller: Caller) -> ModelReply:
     model, settings = service.model, service.settings
     gallery = None
     if service.gallery is not None:
@@ -78,4 +78,5 @@ def _model(service: Service) -> ModelReply:
         ),
         rules=RulesReply(match=settings.match, score=settings.score),
         keys=service.gate.has_keys,
+        role=caller.role,
     )
