@@ -5,7 +5,6 @@ import signal
 import statistics
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -65,11 +64,13 @@ def test_help_imports_nothing_heavy():
 
 def test_help_is_quick():
     def once():
-        began = time.perf_counter()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         vlrface("--help")
-        return time.perf_counter() - began
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
-    # The promise is 0.3 s; twice that is allowed here, where other tests share the machine.
+    # The promise is 0.3 s on a quiet machine. Here the processor's time is counted, for other tests share the machine,
+    # and twice as much is allowed.
     assert statistics.median(once() for _ in range(5)) < 0.6
 
 
