@@ -90,7 +90,7 @@ def asked(client, pictures, at_once=32):
         answer = client.post(f"/v1/identify?candidates={RANK}", *pictures[start : start + at_once])
         assert answer.status_code == 200, answer.text
         for face in answer.json()["answers"]:
-            assert face["answer"] == "candidates", face
+            assert face["kind"] == "candidates", face
             found.append([(each["cosine"], each["person"]) for each in face["candidates"]])
     return found
 
