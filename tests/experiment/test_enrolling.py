@@ -2,6 +2,7 @@
 
 import csv
 import json
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -42,7 +43,7 @@ def people(tmp_path):
 @pytest.fixture
 def path(tmp_path, people, capsys):
     """A gallery of them."""
-    made = tmp_path / "g.db"
+    made = str(tmp_path / "g.db")
     enrolling.create_gallery(made, tmp_path, keep_pictures=True)
     assert enrolling.enrol_folder(made, tmp_path, people, json=tmp_path / "done.json", progress=False) == 1
     assert "broken.jpg" in capsys.readouterr().out
@@ -52,7 +53,7 @@ def path(tmp_path, people, capsys):
 def test_people_come_and_go(path, capsys):
     enrolling.list_people(path)
     assert capsys.readouterr().out.splitlines() == ["Ada\t2 faces", "Bob\t2 faces"]
-    with Gallery.open(path) as gallery:
+    with Gallery.open(Path(path)) as gallery:
         assert all(face.has_picture for face in gallery.faces("Ada"))
     enrolling.remove_person(path, "Ada")
     assert "2 faces" in capsys.readouterr().out
@@ -88,7 +89,7 @@ def test_three_kinds_of_answers(path, people, tmp_path, capsys):
     capsys.readouterr()
     searching.identify(path, tmp_path, sources[:1], SearchOptions(match=0.5))
     assert "0.png: Ada (" in capsys.readouterr().out
-    with Gallery.open(path) as gallery:
+    with Gallery.open(Path(path)) as gallery:
         assert gallery.audit(limit=1)[0].outcome == "1 candidates, 0 unknown, 0 not recognizable"
 
 
@@ -114,6 +115,13 @@ def test_what_is_missing_is_said(path, people, tmp_path):
         searching.verify(path, tmp_path, "Cleo", [str(people)], SearchOptions(match=0.5))
 
 
+def test_a_gallery_in_milvus_says_what_it_cannot(tmp_path):
+    with pytest.raises(VlrfaceError, match="--template mean"):
+        enrolling.create_gallery(f"milvus:{tmp_path / 'm.db'}", tmp_path)
+    with pytest.raises(VlrfaceError, match="milvus:http"):
+        enrolling.create_gallery("milvus:#x", tmp_path)
+
+
 def test_a_gallery_leaves_as_a_faces_file(path, tmp_path):
     enrolling.export_gallery(path, tmp_path / "faces.npz")
     faces = Faces.load(tmp_path / "faces.npz")
@@ -125,4 +133,4 @@ def test_a_gallery_leaves_as_a_faces_file(path, tmp_path):
 
 def test_a_folder_without_people_is_refused(tmp_path):
     with pytest.raises(VlrfaceError, match="sub-folder"):
-        enrolling.enrol_folder(tmp_path / "g.db", tmp_path, tmp_path)
+        enrolling.enrol_folder(str(tmp_path / "g.db"), tmp_path, tmp_path)

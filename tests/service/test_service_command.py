@@ -148,9 +148,9 @@ def test_an_encrypted_gallery_takes_its_key_from_the_environment(built, tmp_path
     path = tmp_path / "sealed.db"
     Gallery.create(path, space=SPACE, dim=DIM, key=bytes(32)).close()
     with pytest.raises(VlrfaceError, match="VLRFACE_GALLERY_KEY"):
-        serving.serve(MODEL, gallery=path, match=0.4, listening=Listening(port=0))
+        serving.serve(MODEL, gallery=str(path), match=0.4, listening=Listening(port=0))
     monkeypatch.setenv("VLRFACE_GALLERY_KEY", "00" * 32)
-    serving.serve(MODEL, gallery=path, match=0.4, listening=Listening(port=0))
+    serving.serve(MODEL, gallery=str(path), match=0.4, listening=Listening(port=0))
     assert len(built) == 1
 
 

@@ -15,7 +15,7 @@ Action = Literal["create", "enrol", "identify", "verify", "list", "remove", "exp
 
 def gallery(
     action: tyro.conf.Positional[Action],
-    file: tyro.conf.Positional[Path],
+    place: tyro.conf.Positional[str],
     sources: tyro.conf.Positional[tuple[str, ...]] = (),
     model: Path | None = None,
     people: Path | None = None,
@@ -28,7 +28,7 @@ def gallery(
     json: Path | None = None,
     quiet: bool = False,
 ) -> None:
-    """Keep known people in one file, and ask who a face may show.
+    """Keep known people, and ask who a face may show.
 
     vlrface gallery create people.db --model model.onnx
     vlrface gallery enrol people.db --model model.onnx --people PEOPLE
@@ -44,7 +44,7 @@ def gallery(
 
     Args:
         action: What to do.
-        file: The gallery's file.
+        place: The gallery's file; or milvus:URI, with #NAME for another than the usual, for a server of Milvus.
         sources: identify, verify: pictures, folders or patterns, as in `vlrface score`.
         model: create, enrol, identify, verify: a checkpoint, a run's folder, or an .onnx file; always the same one.
         people: enrol: folder with one sub-folder of pictures for each person.
@@ -60,25 +60,25 @@ def gallery(
     from vlrface.experiment import enrolling, searching
 
     if action == "create":
-        enrolling.create_gallery(file, needed(model, "--model"), keep_pictures=keep_pictures, template=template)
+        enrolling.create_gallery(place, needed(model, "--model"), keep_pictures=keep_pictures, template=template)
     elif action == "enrol":
         folder = needed(people, "--people FOLDER")
         if enrolling.enrol_folder(
-            file, needed(model, "--model"), folder, duplicate_at=duplicate_at, json=json, progress=not quiet
+            place, needed(model, "--model"), folder, duplicate_at=duplicate_at, json=json, progress=not quiet
         ):
             raise SystemExit(2)
     elif action == "identify":
-        searching.identify(file, needed(model, "--model"), sources, search, output)
+        searching.identify(place, needed(model, "--model"), sources, search, output)
     elif action == "verify":
         who = needed(person, "--person NAME")
-        if not searching.verify(file, needed(model, "--model"), who, sources, search):
+        if not searching.verify(place, needed(model, "--model"), who, sources, search):
             raise SystemExit(1)
     elif action == "list":
-        enrolling.list_people(file)
+        enrolling.list_people(place)
     elif action == "remove":
-        enrolling.remove_person(file, needed(person, "--person NAME"))
+        enrolling.remove_person(place, needed(person, "--person NAME"))
     else:
-        enrolling.export_gallery(file, needed(output, "-o FILE.npz"))
+        enrolling.export_gallery(place, needed(output, "-o FILE.npz"))
 
 
 def needed(value: T | None, option: str) -> T:

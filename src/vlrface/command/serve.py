@@ -12,7 +12,7 @@ Role = Literal["read", "enrol", "admin"]
 
 def serve(
     model: tyro.conf.Positional[Path],
-    gallery: Path | None = None,
+    gallery: str | None = None,
     keys: Path | None = None,
     host: str = "127.0.0.1",
     port: int = 8000,
@@ -50,7 +50,8 @@ def serve(
 
     Args:
         model: An .onnx file with its card, a checkpoint, or a run's folder for its best.
-        gallery: Who is enrolled (`vlrface gallery create`); without it, it scores and verifies only.
+        gallery: Who is enrolled (`vlrface gallery create`): a file, or milvus:URI; without it, there are scores
+            and comparisons only.
         keys: File of API keys (`vlrface keys create`); read again when it changes.
         host: Address to listen on; any but this machine's own needs --keys.
         port: 0 takes a free one, and prints it.

@@ -6,9 +6,10 @@ from pathlib import Path
 from tqdm import tqdm
 
 from vlrface.encode.served import ServedModel
+from vlrface.experiment.places import make_gallery, open_gallery
 from vlrface.experiment.served import load_served
 from vlrface.files import write_json
-from vlrface.gallery import Enrolment, Gallery, NewFace, Template, key_from_environment
+from vlrface.gallery import Enrolment, NewFace, Template
 from vlrface.images.decode import DecodeError, decode
 from vlrface.images.thumbnail import thumbnail
 from vlrface.types import VlrfaceError
@@ -17,20 +18,16 @@ _PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 
 
 def create_gallery(
-    path: Path, model: Path, *, keep_pictures: bool = False, template: Template = "recognizability"
+    place: str, model: Path, *, keep_pictures: bool = False, template: Template = "recognizability"
 ) -> None:
     """Make an empty gallery for the embeddings of a model."""
     served = load_served(model)
-    key = key_from_environment()
-    Gallery.create(
-        path, space=served.space, dim=served.encoder.embedding_dim, model_name=served.name,
-        keep_pictures=keep_pictures, key=key, template=template,
-    ).close()  # fmt: skip
-    print(f"{path}: an empty gallery for {served.name} ({served.space}){', encrypted' if key else ''}")
+    encrypted = make_gallery(place, served, template=template, keep_pictures=keep_pictures)
+    print(f"{place}: an empty gallery for {served.name} ({served.space}){', encrypted' if encrypted else ''}")
 
 
 def enrol_folder(
-    path: Path, model: Path, folder: Path, *, duplicate_at: float | None = 0.9, json: Path | None = None,
+    place: str, model: Path, folder: Path, *, duplicate_at: float | None = 0.9, json: Path | None = None,
     progress: bool = True,
 ) -> int:  # fmt: skip
     """Enrol each sub-folder of a folder as a person; who is enrolled already gets the pictures that are new.
@@ -38,7 +35,7 @@ def enrol_folder(
     Each person is durable when the next begins: after a stop the same command goes on.
 
     Args:
-        path: the gallery.
+        place: of the gallery.
         model: whose embeddings it holds.
         folder: with one sub-folder of pictures for each person.
         duplicate_at: cosine to another person from which a face is reported.
@@ -57,7 +54,7 @@ def enrol_folder(
     served = load_served(model)
     failures: list[str] = []
     done: list[Enrolment] = []
-    with Gallery.open(path, space=served.space, key=key_from_environment()) as gallery:
+    with open_gallery(place, space=served.space) as gallery:
         for person in tqdm(people, unit="person", desc="enrol", disable=not progress):
             new = _faces(served, person, failures, keep=gallery.info.keeps_pictures)
             if not new:
@@ -68,7 +65,7 @@ def enrol_folder(
     for failure in failures:
         print(f"  not enrolled: {failure}")
     faces = sum(len(each.face_ids) for each in done)
-    print(f"{len(done):,} people, {faces:,} new faces in {path}")
+    print(f"{len(done):,} people, {faces:,} new faces in {place}")
     if json is not None:
         write_json(json, {"people": [_told(each) for each in done], "failures": failures})
     return len(failures)
@@ -116,9 +113,9 @@ def _told(done: Enrolment) -> dict[str, object]:
     return {"person": done.person, "faces": len(done.face_ids), "duplicates": like}
 
 
-def list_people(path: Path) -> None:
+def list_people(place: str) -> None:
     """Print who is enrolled."""
-    with Gallery.open(path, key=key_from_environment(), read_only=True) as gallery:
+    with open_gallery(place, read_only=True) as gallery:
         after = ""
         while page := gallery.people(after=after, limit=1000):
             for each in page:
@@ -126,19 +123,19 @@ def list_people(path: Path) -> None:
             after = page[-1].name
 
 
-def remove_person(path: Path, person: str) -> None:
+def remove_person(place: str, person: str) -> None:
     """Remove a person, and the bytes from the file."""
-    with Gallery.open(path, key=key_from_environment()) as gallery:
+    with open_gallery(place) as gallery:
         done = gallery.remove(person, actor="vlrface gallery")
-    print(f"{person} is removed from {path} ({done.faces} faces)")
+    print(f"{person} is removed from {place} ({done.faces} faces)")
     if not done.erased:
-        print("  another program has the gallery open: the bytes go when it is next opened by one alone")
+        print("  the bytes are not gone yet: another program has the file open, or the server has yet to compact")
 
 
-def export_gallery(path: Path, output: Path) -> None:
+def export_gallery(place: str, output: Path) -> None:
     """All faces as a Faces file."""
     if output.suffix != ".npz":
         raise VlrfaceError(f"{output}: give a name that ends in .npz")
-    with Gallery.open(path, key=key_from_environment(), read_only=True) as gallery:
+    with open_gallery(place, read_only=True) as gallery:
         faces = gallery.export(output)
     print(f"{len(faces):,} faces in {output}; it is not encrypted, and has everybody's name")

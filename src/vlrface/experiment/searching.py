@@ -14,10 +14,11 @@ from vlrface.bulk import Row, list_items, look_at
 from vlrface.encode.served import ServedModel
 from vlrface.experiment.bulk import finder
 from vlrface.experiment.options import SearchOptions
+from vlrface.experiment.places import open_gallery
 from vlrface.experiment.rules import least_score_of, match_threshold
 from vlrface.experiment.served import load_served
 from vlrface.files import write_json, written_atomically
-from vlrface.gallery import Answer, Gallery, Rules, key_from_environment
+from vlrface.gallery import Answer, Gallery, Rules
 from vlrface.types import VlrfaceError
 
 ACTOR: Final = "vlrface gallery"
@@ -57,7 +58,7 @@ class Answered:
 
 
 def identify(
-    path: Path, model: Path, sources: Sequence[str], options: SearchOptions, output: Path | None = None
+    place: str, model: Path, sources: Sequence[str], options: SearchOptions, output: Path | None = None
 ) -> Counter[str]:
     """What `vlrface gallery identify` does; see there.
 
@@ -71,7 +72,7 @@ def identify(
         raise VlrfaceError(f"{output}: give a name that ends in .csv or .json")
     served = load_served(model, engine=options.engine, threads=options.threads)
     rules = rules_of(served, options)
-    with Gallery.open(path, space=served.space, key=key_from_environment()) as gallery:
+    with open_gallery(place, space=served.space) as gallery:
         found: list[Answered] = []
         for each in answers(gallery, served, sources, rules, options.detector):
             found.append(each)
@@ -116,7 +117,7 @@ def answers(
             yield Answered(row.key, row.score, row.recognizability, _explained(row, answer))
 
 
-def verify(path: Path, model: Path, person: str, sources: Sequence[str], options: SearchOptions) -> bool:
+def verify(place: str, model: Path, person: str, sources: Sequence[str], options: SearchOptions) -> bool:
     """What `vlrface gallery verify` does; see there.
 
     Returns:
@@ -128,7 +129,7 @@ def verify(path: Path, model: Path, person: str, sources: Sequence[str], options
     served = load_served(model, engine=options.engine, threads=options.threads)
     rules = rules_of(served, options)
     matches: list[bool] = []
-    with Gallery.open(path, space=served.space, key=key_from_environment()) as gallery:
+    with open_gallery(place, space=served.space) as gallery:
         gallery.person(person)
         for _, rows in look_at(list_items(sources), served, find=finder(options.detector)):
             for row in rows:

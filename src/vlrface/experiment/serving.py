@@ -11,8 +11,8 @@ from typing import Final
 from fastapi import FastAPI
 
 from vlrface.experiment.options import EngineChoice
+from vlrface.experiment.places import open_gallery
 from vlrface.experiment.rules import least_score_of, match_threshold
-from vlrface.gallery import Gallery, key_from_environment
 from vlrface.service import (
     Batching,
     Limits,
@@ -61,7 +61,7 @@ class Listening:
 def serve(
     model: Path,
     *,
-    gallery: Path | None = None,
+    gallery: str | None = None,
     detector: Path | None = None,
     smallest_px: int = 12,
     keys: Path | None = None,
@@ -95,7 +95,7 @@ def serve(
         served = load_served(model, engine=engine, threads=threads, flip=flip)
         people = None
         if gallery is not None:
-            people = closing.enter_context(Gallery.open(gallery, space=served.space, key=key_from_environment()))
+            people = closing.enter_context(open_gallery(gallery, space=served.space))
         settings = ServiceSettings(
             match=match_threshold(served.calibration, match=match, fmr=fmr, fpir=fpir, space=served.space),
             score=least_score_of(least_score, served.calibration),
