@@ -1,10 +1,12 @@
 """The command line as a person meets it: help, errors, exit codes."""
 
 import os
+import resource
 import signal
 import statistics
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
