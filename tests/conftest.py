@@ -1,5 +1,8 @@
 """Options and fixtures shared by all tests."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -27,3 +30,18 @@ def real_data(request: pytest.FixtureRequest) -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real data at {folder}: give --real-data DIR")
     return folder
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run a test marked `own_process` in one, where tests share a process: a signal that goes astray ends no others."""
+    if pyfuncitem.get_closest_marker("own_process") is None or "PYTEST_XDIST_WORKER" not in os.environ:
+        return None
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")}
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", pyfuncitem.nodeid],
+        cwd=pyfuncitem.config.rootpath, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if done.returncode:
+        pytest.fail(f"in a process of its own:\n{done.stdout[-8000:]}{done.stderr[-2000:]}", pytrace=False)
+    return True

@@ -61,6 +61,7 @@ def heard():
     signal.signal(signal.SIGINT, before)
 
 
+@pytest.mark.own_process
 @pytest.mark.usefixtures("heard")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stop_reaches_all_once_and_is_waited_for(tmp_path, number):

@@ -123,6 +123,7 @@ def test_a_run_leaves_a_page_and_stands_in_the_list(data, tmp_path, capsys):
     assert (run.name, run.state, run.step, run.steps, run.damaged) == ("recipe", "finished", 2, 2, ())
 
 
+@pytest.mark.own_process
 def test_sigterm_before_the_first_step_takes_the_way_of_ctrl_c(data, tmp_path, monkeypatch):
     """So that half-written caches go, and worker processes end."""
     from vlrface.experiment.training import run_training

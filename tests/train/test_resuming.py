@@ -87,6 +87,7 @@ def test_a_run_killed_between_validation_and_saving_logs_it_once(runs, tmp_path,
     assert_same_run(tmp_path, runs(options)[0])
 
 
+@pytest.mark.own_process
 @pytest.mark.parametrize("where", ["batch", "validation"])
 def test_ctrl_c_saves_and_says_how_to_go_on(undisturbed, tmp_path, where):
     def press(step):

@@ -19,6 +19,8 @@ from vlrface.run_folder import Sitting
 from vlrface.train import TrainingInterruptedError
 from vlrface.train.stopping import StopRequest, TerminatedError, terminable
 
+pytestmark = pytest.mark.own_process
+
 
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch):
