@@ -143,7 +143,7 @@ class Recognizer(nn.Module):
         """
         return self.heads(self.features(crops))
 
-    def features(self, crops: UInt8[Tensor, "b h w 3"] | Float[Tensor, "b mh mw c"]) -> Float32[Tensor, "b c fh fw"]:
+    def features(self, crops: UInt8[Tensor, "b h w 3"] | Float[Tensor, "b mh mw c"]) -> Float32[Tensor, "b d fh fw"]:
         """What the trunk makes of a batch of crops, or of what `stem_maps` made of them.
 
         Raises:
