@@ -101,9 +101,9 @@ def to_graph(recognizer: Recognizer) -> Any:
 def to_int8(graph: Any, crops: UInt8[ndarray, "n h w 3"]) -> Any:
     """The graph with the trunk's convolutions in int8 (quantised and dequantised in ONNX's own operators).
 
-    What is computed from the feature map (embedding layer, attention, index) stays in float32, as it does in training:
-    it is little of the work, and int8 has one step for all channels of a map. Of a trained network, a few channels reach
-    twenty times as far as the others, which are rounded to nothing beside them.
+    What is computed from the feature map (embedding layer, attention, index) stays in float32, as it does in training.
+    It is little of the work, and int8 has one step for all channels of a map: in trained networks a few channels reach
+    twenty times as far as the others, which beside them are rounded to nothing.
 
     Args:
         graph: of `to_graph`.
@@ -129,7 +129,7 @@ def to_int8(graph: Any, crops: UInt8[ndarray, "n h w 3"]) -> Any:
         return nncf.quantize(
             graph,
             nncf.Dataset(list(batches())),
-            # Not "mixed": by OpenVINO, convolutions of values with a zero point were seven times slower.
+            # Not "mixed": by OpenVINO, convolutions of values with a zero point were six times slower.
             preset=nncf.QuantizationPreset.PERFORMANCE,
             subset_size=-(-len(crops) // _BATCH),
             ignored_scope=nncf.IgnoredScope(names=_computed_from(graph, FEATURES)),
