@@ -178,7 +178,7 @@ def test_the_best_validation_is_kept_not_the_last(tmp_path):
 
 
 def test_a_compiler_that_fails_falls_back_to_eager(tmp_path, monkeypatch, capsys):
-    def broken(_):
+    def broken(_, **__):
         def call(_):
             raise torch._dynamo.exc.TorchDynamoException("no compiler here")
 

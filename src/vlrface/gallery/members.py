@@ -1,6 +1,7 @@
 """The people of a gallery in memory: who they are, their templates, and the index that searches them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -95,14 +96,21 @@ class Members:
             self._names = sorted(self._row_of_name)
         return self._names
 
-    def load(self, members: Sequence[Member], embeddings: Float32[ndarray, "p d"]) -> None:
-        """Take in people of one face each, who are not there yet."""
-        for row, member in enumerate(members, len(self._by_row)):
-            self._row_of_number[member.number] = row
-            self._row_of_name[member.name] = row
-        self._by_row += members
-        self._faces += len(members)
-        self._index.append(embeddings)
+    def load(self, chunks: Iterable[tuple[Sequence[Member], Float32[ndarray, "p d"]]]) -> None:
+        """Take in people of one face each, who are not there yet. Embeddings are indexed while the next are made."""
+        with ThreadPoolExecutor(1) as pool:
+            before: Future[None] | None = None
+            for members, embeddings in chunks:
+                if before is not None:
+                    before.result()
+                before = pool.submit(self._index.append, embeddings)
+                for row, member in enumerate(members, len(self._by_row)):
+                    self._row_of_number[member.number] = row
+                    self._row_of_name[member.name] = row
+                self._by_row += members
+                self._faces += len(members)
+            if before is not None:
+                before.result()
         self._changed()
 
     def put(self, member: Member, embeddings: Float32[ndarray, "m d"]) -> None:

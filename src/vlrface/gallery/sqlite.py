@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -43,13 +42,13 @@ from vlrface.gallery.database import (
     transaction,
 )
 from vlrface.gallery.duplicates import find_duplicates
+from vlrface.gallery.loading import Rows, about, stored_index
 from vlrface.gallery.members import Member, Members
 from vlrface.gallery.sealing import KEY_VARIABLE, AesGcm, Plain, Seal
 from vlrface.gallery.store import KeptFace
 from vlrface.types import VlrfaceError
 
 _KNOWN_TEXT: Final = b"vlrface gallery"
-_ROWS_AT_ONCE = 8192
 _PARAMETERS = 500
 _LEAST_BLANK = 256
 
@@ -97,6 +96,7 @@ class SqliteStore:
                 settings = dict(self._reader.execute("SELECT name, value FROM setting"))
                 self._seal = _seal(path, settings.get("key_check"), key)
                 self._info = _info(path, settings)
+                self._rows = Rows(path, self._seal, self._info.dim)
                 self._members = Members(self._info.dim, self._info.template)
                 self._seen, self._version = 0, -1
                 self._blank = 0  # faces of removed people, now zeros
@@ -172,7 +172,7 @@ class SqliteStore:
             return member.number
         last = writer.execute("SELECT seq FROM sqlite_sequence WHERE name = 'person'").fetchone()
         number = 1 + (last[0] if last else 0)
-        sealed = self._seal.close(name.encode(), _about("name", number))
+        sealed = self._seal.close(name.encode(), about("name", number))
         writer.execute("INSERT INTO person VALUES (?, ?, ?)", (number, sealed, now))
         return number
 
@@ -185,13 +185,13 @@ class SqliteStore:
                 None if math.isnan(face.recognizability) else float(face.recognizability),
                 now,
                 self._seal.digest(values),
-                self._seal.close(face.source.encode(), _about("source", number)),
-                self._seal.close(values, _about("embedding", number)),
+                self._seal.close(face.source.encode(), about("source", number)),
+                self._seal.close(values, about("embedding", number)),
             ),
         )
         face_id = int(cursor.lastrowid or 0)
         if face.picture is not None and self._info.keeps_pictures:
-            sealed = self._seal.close(face.picture, _about("picture", number))
+            sealed = self._seal.close(face.picture, about("picture", number))
             writer.execute("INSERT INTO picture VALUES (?, ?)", (face_id, sealed))
         return face_id
 
@@ -282,11 +282,15 @@ class SqliteStore:
             "LEFT JOIN picture ON picture.face = face.id WHERE person = ? ORDER BY id",
             (member.number,),
         ).fetchall()
-        about = _about("source", member.number)
+        whose = about("source", member.number)
         return [
             (
                 StoredFace(
-                    face, self._seal.open(source, about).decode(), _index(index), _utc(enrolled), bool(has_picture)
+                    face,
+                    self._seal.open(source, whose).decode(),
+                    stored_index(index),
+                    _utc(enrolled),
+                    bool(has_picture),
                 ),
                 embedding,
             )
@@ -300,7 +304,7 @@ class SqliteStore:
                 "SELECT person, jpeg FROM picture JOIN face ON face.id = picture.face WHERE picture.face = ?",
                 (face_id,),
             ).fetchone()
-            return None if row is None else self._seal.open(row[1], _about("picture", row[0]))
+            return None if row is None else self._seal.open(row[1], about("picture", row[0]))
 
     def kept(self) -> Iterator[KeptFace]:
         """All faces, by name; somebody who is removed meanwhile is left out."""
@@ -313,7 +317,7 @@ class SqliteStore:
                 person = None if member is None else _person(member)
             for face, sealed in stored:
                 assert person is not None and member is not None  # noqa: PT018, S101
-                yield KeptFace(person, face, self._embeddings(sealed, [member.number])[0])
+                yield KeptFace(person, face, self._rows.embeddings([sealed], [member.number])[0])
 
     def audit(self, limit: int) -> list[AuditEntry]:
         """The newest entries, newest first."""
@@ -369,25 +373,9 @@ class SqliteStore:
         for number, name, enrolled in named:
             mine = faces.get(number)
             if mine and number in there:
-                embeddings = self._embeddings(b"".join(each[2] for each in mine), [number] * len(mine))
-                self._members.put(self._member(number, (name, enrolled), mine), embeddings)
-
-    def _member(self, number: int, person: tuple[bytes, float], faces: Sequence[Sequence[Any]]) -> Member:
-        """Somebody from the stored name and time, and the faces' ids and indices."""
-        name = self._seal.open(person[0], _about("name", number)).decode()
-        return Member(number, name, person[1], tuple(f[0] for f in faces), tuple(_index(f[1]) for f in faces))
-
-    def _embeddings(self, stored: bytes, numbers: Sequence[int]) -> Float32[ndarray, "m d"]:
-        """Embeddings from their stored bytes, one after another."""
-        if not isinstance(self._seal, Plain):
-            length = len(stored) // len(numbers)
-            stored = b"".join(
-                self._seal.open(stored[i * length : (i + 1) * length], _about("embedding", number))
-                for i, number in enumerate(numbers)
-            )
-        if len(stored) != 4 * self._info.dim * len(numbers):
-            raise VlrfaceError(f"{self._path}: an embedding has another length than {self._info.dim}. Restore a copy")
-        return np.frombuffer(stored, "<f4").reshape(len(numbers), self._info.dim).astype(np.float32)
+                ids, indices, values = zip(*mine, strict=True)
+                embeddings = self._rows.embeddings(values, [number] * len(mine))
+                self._members.put(self._rows.member(number, name, enrolled, ids, indices), embeddings)
 
     def _load(self) -> None:
         """Read everything, in one state of the file."""
@@ -396,32 +384,10 @@ class SqliteStore:
         reader.execute("BEGIN")
         try:
             (seen,) = reader.execute("SELECT coalesce(max(id), 0) FROM audit").fetchone()
-            several = {
-                number for (number,) in reader.execute("SELECT person FROM face GROUP BY person HAVING count(*) > 1")
-            }
-            rows = reader.execute("SELECT id, name, enrolled FROM person")
-            people = {number: (name, enrolled) for number, name, enrolled in rows if not is_blank(name)}
-            self._load_faces(people, several)
+            self._blank = self._rows.load(reader, self._members)
         finally:
             reader.execute("COMMIT")
         self._seen = seen
-
-    def _load_faces(self, people: dict[int, tuple[bytes, float]], several: set[int]) -> None:
-        rows = self._reader.execute("SELECT person, id, recognizability, embedding FROM face ORDER BY id")
-        kept: dict[int, list[Any]] = {number: [] for number in several if number in people}
-        while chunk := list(islice(rows, _ROWS_AT_ONCE)):
-            alive = [row for row in chunk if row[0] in people]
-            self._blank += len(chunk) - len(alive)
-            single = [row for row in alive if row[0] not in several]
-            for number, *rest in alive if several else ():
-                if number in kept:
-                    kept[number].append(rest)
-            if single:
-                embeddings = self._embeddings(b"".join(row[3] for row in single), [row[0] for row in single])
-                self._members.load([self._member(row[0], people[row[0]], (row[1:],)) for row in single], embeddings)
-        for number, mine in kept.items():
-            embeddings = self._embeddings(b"".join(each[2] for each in mine), [number] * len(mine))
-            self._members.put(self._member(number, people[number], mine), embeddings)
 
 
 def _seal(path: Path, check: bytes | None, key: bytes | None) -> Seal:
@@ -457,14 +423,6 @@ def _audit(writer: sqlite3.Connection, actor: str, action: str, person: int | No
         "INSERT INTO audit (time, actor, action, person, outcome) VALUES (?, ?, ?, ?, ?)",
         (time.time(), actor, action, person, outcome),
     )
-
-
-def _about(column: str, number: int) -> bytes:
-    return f"{column} {number}".encode()
-
-
-def _index(stored: float | None) -> float:
-    return float("nan") if stored is None else stored
 
 
 def _utc(seconds: float) -> datetime:
