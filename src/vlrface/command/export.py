@@ -26,7 +26,7 @@ def export(
     Args:
         checkpoint: A checkpoint, or a run's folder for its best.
         output: The .onnx file to write.
-        precision: int8 is faster by OpenVINO and a quarter of the size; its embeddings are compared with its own only.
+        precision: int8 is faster by OpenVINO and half the size or less; its embeddings are compared with its own only.
         calibration_data: int8: crops as they will come, on which ranges are measured; default those for parity, else
             drawn faces.
         parity_data: Crops of known people, to measure parity of rank-1, too; default drawn faces.

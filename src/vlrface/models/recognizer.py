@@ -141,11 +141,22 @@ class Recognizer(nn.Module):
         Raises:
             VlrfaceError: the crops are no uint8 pixels of the input's size.
         """
+        return self.heads(self.features(crops))
+
+    def features(self, crops: UInt8[Tensor, "b h w 3"] | Float[Tensor, "b mh mw c"]) -> Float32[Tensor, "b d fh fw"]:
+        """What the trunk makes of a batch of crops, or of what `stem_maps` made of them.
+
+        Raises:
+            VlrfaceError: see `forward`.
+        """
         maps = crops if self.frozen_steps and crops.is_floating_point() else self.stem_maps(crops)
         # Kept maps are float16; computed is in float32 or the caller's autocast.
-        features = self.backbone.feature_map(maps.permute(0, 3, 1, 2).float(), first=self.frozen_steps)
-        with torch.autocast(crops.device.type, enabled=False):
-            return self._heads(features.float())
+        return self.backbone.feature_map(maps.permute(0, 3, 1, 2).float(), first=self.frozen_steps).float()
+
+    def heads(self, features: Float32[Tensor, "b c fh fw"]) -> Output:
+        """What the network says about a batch of feature maps, computed in float32 under any autocast."""
+        with torch.autocast(features.device.type, enabled=False):
+            return self._heads(features)
 
     def stem_maps(self, crops: UInt8[Tensor, "b h w 3"]) -> Float[Tensor, "b mh mw c"]:
         """What the frozen steps make of crops, channels last; with none frozen, the normalised pixels.
