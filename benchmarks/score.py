@@ -1,6 +1,7 @@
 """From a folder of crops to scores: `vlrface score` beside ONNX Runtime in the usual way, and beside the bare network.
 
-    python benchmarks/score.py [--checkpoint RUN] [--data FOLDER] [--pictures 1024] [--blocks 3] [--json FILE]
+    python benchmarks/score.py [--checkpoint RUN] [--data FOLDER] [--pictures 1024] [--blocks 3] [--no-float32]
+                               [--json FILE]
 
 The usual way: one Python loop that reads a file (OpenCV), frames it, and gives batches of 32 and their mirror images to
 ONNX Runtime in float32 with its defaults, then writes a table. Ours: the command's own function on the same folder, by
@@ -170,8 +171,10 @@ def main() -> None:
     parser.add_argument("--data", type=Path)
     parser.add_argument("--pictures", type=int, default=1024)
     parser.add_argument("--blocks", type=int, default=3)
+    parser.add_argument("--no-float32", action="store_true", help="leave OpenVINO in float32 out: the slowest way")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
+    shown = {name: way for name, way in WAYS.items() if not (options.no_float32 and name == "openvino float32")}
     calibration = Calibration(1.0, 0.0, 0.0, 1.0, gallery_size=100, faces=100, rank1=0.5, calibration_error=0.0)
     network = drawn_network()
     if options.checkpoint is not None:
@@ -199,7 +202,7 @@ def main() -> None:
         bare: dict[str, Callable[[], object]] = {}
         seen_by: dict[str, tuple[ndarray, ndarray]] = {}
         reference = found_by(load_served(root / "float32.onnx", engine="onnxruntime"), folder)
-        for name, (file, engine) in WAYS.items():
+        for name, (file, engine) in shown.items():
             given = BulkOptions(engine=engine, restart=True)
             output = root / f"{name}.csv"
             ways[name] = lambda file=file, output=output, given=given: score_paths(
@@ -220,7 +223,7 @@ def main() -> None:
     print(f"{USUAL:<28} {len(scored) / usually:>7.1f} {1:>8.2f} {'':>11} {'':>6} "
           f"{rank1(reference[0], people):>7.4f} {1:>8.4f}")  # fmt: skip
     figures: dict[str, float] = {}
-    for name in WAYS:
+    for name in shown:
         fraction = alone[name] / whole[name]
         correlation = spearman(reference[1], seen_by[name][1])
         found = rank1(seen_by[name][0], people)
