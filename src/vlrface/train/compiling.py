@@ -32,7 +32,7 @@ def training_forward(recognizer: Recognizer, *, compiled: bool) -> Callable[[Ten
     return forward
 
 
-def _options(recognizer: Recognizer) -> dict[str, bool] | None:
+def _options(recognizer: Recognizer) -> dict[str, Any] | None:
     """What the compiler would not choose itself on a CPU.
 
     It lays activations out channels-last where it counts convolutions, and counts none in a backward graph (torch
