@@ -32,9 +32,7 @@ experiment = replace(
     data=replace(arcface.data, parts=tuple(replace(part, teacher=None) for part in arcface.data.parts)),
     head=ArcFaceConfig(scale=32.0, margin_rad=0.3),
     objective=replace(arcface.objective, weights=replace(arcface.objective.weights, distillation=0.0)),
-    training=replace(
-        arcface.training, epochs=EPOCHS, validate_every=EPOCHS, average_decay=None, workers=1
-    ),
+    training=replace(arcface.training, epochs=EPOCHS, validate_every=EPOCHS, average_decay=None, workers=1),
 )
 
 
@@ -63,7 +61,10 @@ ablation = Ablation(
         "embedding": network(frozen_steps=18),
         "last-blocks": network(frozen_steps=14),
         "all": experiment,
-        "frozen-norms": network(frozen_norms=True),
+        "frozen-norms": network(frozen_norms=True),  # collapses at these rates: nothing renormalises what grows
+        "frozen-norms-slowly": replace(
+            network(frozen_norms=True), training=training(trunk_rate=experiment.training.trunk_rate / 10).training
+        ),
         "layer-decay": training(layer_decay=0.9),
         "lora-4": network(lora=LoraConfig(rank=4, alpha=8.0, embedding=False)),
         "lora-16": network(lora=LoraConfig(rank=16, alpha=32.0, embedding=False)),
