@@ -110,6 +110,13 @@ def test_a_folder_of_parts_says_when_it_is_whole(model, crops, expected, tmp_pat
         score_paths(model, [crops], tmp_path / "out", options=BulkOptions(part_items=60), progress=False)
 
 
+def test_a_least_score_is_one_and_has_a_list(model, crops, tmp_path):
+    for given, reason in (({"least_score": 7.0, "accepted": tmp_path / "good.txt"}, "from 0 to 1"),
+                          ({"least_score": 0.5}, "give both")):  # fmt: skip
+        with pytest.raises(VlrfaceError, match=reason):
+            score_paths(model, [crops], tmp_path / "a.csv", progress=False, **given)
+
+
 def test_the_accepted_are_listed_and_can_be_scored_again(model, crops, expected, tmp_path, capsys):
     scores = sorted(float(row["score"]) for row in expected if row["score"])
     least = scores[len(scores) // 2]

@@ -1,6 +1,7 @@
 """`vlrface calibrate` on a trained run and on its export."""
 
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -8,10 +9,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from vlrface.calibrate import Wishes
+from vlrface.calibrate import Searched, Wishes
 from vlrface.encode.exported import CARD_KEY, read_export_card
 from vlrface.encode.model_file import graph_sha256, with_metadata
-from vlrface.experiment.calibrating import Written, calibrate_model
+from vlrface.experiment.calibrating import Written, _warn, calibrate_model
 from vlrface.experiment.encoding import encode_pictures
 from vlrface.experiment.exporting import export_checkpoint
 from vlrface.experiment.rules import match_threshold
@@ -149,3 +150,23 @@ def test_what_cannot_be_measured_stops_only_who_asked(trained_run, held_out, tmp
         match_threshold(found, match=0.3, fmr=0.1, fpir=None)
     with pytest.raises(VlrfaceError, match="no calibration"):
         match_threshold(None, match=None, fmr=0.1, fpir=None)
+
+
+def test_roles_are_no_people_and_few_people_no_sample(exported, data, held_out, tmp_path):
+    with pytest.raises(VlrfaceError, match="whose folders are no people: give its parent"):
+        calibrated(exported, data / "tinyface" / "Testing_Set", Written(tmp_path / "model.onnx"))
+    few = tmp_path / "few"
+    for person in sorted(held_out.iterdir())[:4]:
+        shutil.copytree(person, few / person.name)
+    with pytest.raises(VlrfaceError, match="4 people, from whom nothing can be said about others"):
+        calibrated(exported, few, Written(tmp_path / "model.onnx"))
+    assert not (tmp_path / "model.onnx").exists()
+
+
+def test_an_index_that_tells_nothing_is_called_so(capsys):
+    rng = np.random.default_rng(0)
+    right = (np.arange(200) % 2).astype(float)
+    _warn(Searched(rng.standard_normal(200), right, np.arange(200), 100))
+    assert "hardly tells which matches are right" in capsys.readouterr().out
+    _warn(Searched(rng.standard_normal(200) + 3 * right, right, np.arange(200), 100))
+    assert not capsys.readouterr().out

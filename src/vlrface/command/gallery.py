@@ -39,8 +39,9 @@ def gallery(
     vlrface gallery export people.db -o faces.npz
 
     identify gives one of three answers to each face: candidates, best first; unknown, a face that can be recognised and
-    is nobody's here; not recognizable, a face that does not allow an answer. With VLRFACE_GALLERY_KEY in the
-    environment a new gallery is encrypted, and an encrypted one opened. Removing takes the bytes out of the file.
+    is nobody's here; not recognizable, a face that does not allow an answer. verify ends with 0 for a match, 3 for none
+    and 1 where the question could not be asked. With VLRFACE_GALLERY_KEY in the environment a new gallery is encrypted,
+    and an encrypted one opened. Removing takes the bytes out of the file.
 
     Args:
         action: What to do.
@@ -72,7 +73,7 @@ def gallery(
     elif action == "verify":
         who = needed(person, "--person NAME")
         if not searching.verify(place, needed(model, "--model"), who, sources, search):
-            raise SystemExit(1)
+            raise SystemExit(3)
     elif action == "list":
         enrolling.list_people(place)
     elif action == "remove":

@@ -11,6 +11,7 @@ import numpy as np
 from vlrface import __version__
 from vlrface.calibrate import (
     Calibration,
+    Searched,
     Wishes,
     calibrate,
     judged_reliability,
@@ -27,10 +28,16 @@ from vlrface.experiment.outputs import check_suffix
 from vlrface.experiment.served import load_served
 from vlrface.files import write_json
 from vlrface.metrics.operating import Point
+from vlrface.metrics.verification import auc
 from vlrface.types import UNRECOGNIZABLE_ROLE, Faces, VlrfaceError
+
+_TELLING_AREA = 0.6
 
 USUAL: Final = Wishes(fmr=(0.01, 0.001), fpir=(0.1, 0.01), accept=(0.9, 0.7, 0.5), fnmr=(0.2, 0.1))
 """What is measured when nothing is asked for: as much of it as the faces can answer."""
+
+FEWEST_PEOPLE: Final = 10
+"""Of fewer, intervals over people say nothing."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +97,11 @@ def calibrate_model(
         raise VlrfaceError(f"{source}: only a checkpoint or an exported model keeps a calibration (vlrface export)")
     served = load_served(source, engine=engine, flip=flip)
     faces = _held_out(served, data, progress=progress)
+    if _people(faces) < FEWEST_PEOPLE:
+        raise VlrfaceError(
+            f"{data}: {_people(faces)} people, from whom nothing can be said about others. Give at least "
+            f"{FEWEST_PEOPLE}, better hundreds, in a folder each"
+        )
     before = served.calibration
     limit = None if before is None else before.unrecognizable_index
     calibration = replace(calibrate(faces, gallery_size=gallery_size), unrecognizable_index=limit)
@@ -100,8 +112,10 @@ def calibrate_model(
     if not faces.encoded.all():
         said += f" ({int((~faces.encoded).sum()):,} not decodable)"
     calibration = replace(calibration, points=tuple(points), space=served.space, data=said)
-    judged = judged_reliability(calibration, search_held_out(faces, gallery_size), seed=seed)
+    searched = search_held_out(faces, gallery_size)
+    judged = judged_reliability(calibration, searched, seed=seed)
     _print(calibration, refused, said)
+    _warn(searched)
     if written.json is not None:
         context = {"data": said, "seed": seed, "resamples": resamples, "environment": environment()}
         write_json(written.json, {**context, "calibration": calibration.to_json(), "refused": refused})
@@ -161,6 +175,19 @@ def _print(calibration: Calibration, refused: Sequence[str], data: str) -> None:
     print("       Intervals are over people; ? where the faces do not bound it.")
     for each in refused:
         print(f"not measured: {each}")
+
+
+def _warn(searched: Searched) -> None:
+    """Say so where the index does not tell which best matches are right."""
+    right = searched.correct > 0.5
+    if right.all() or not right.any():
+        return
+    area = auc(searched.index[right].astype(np.float64), searched.index[~right].astype(np.float64))
+    if area < _TELLING_AREA:
+        print(
+            f"warning: on these faces the index hardly tells which matches are right (area under the ROC curve "
+            f"{area:.2f}; chance is 0.50). Scores and the thresholds of accept and fnmr are of little use here"
+        )
 
 
 def _line(point: Point) -> str:

@@ -31,6 +31,13 @@ _TELLING: Final[tuple[tuple[str, Layout], ...]] = (
     ("Face_Verification_Test_Set", "survface-verif"),
     ("mugshot_frontal_cropped_all", "scface"),
 )
+_INSIDE: Final[dict[str, Layout]] = {
+    "Gallery_Match": "tinyface",
+    "mated_probe": "survface-id",
+    "verification_images": "survface-verif",
+}
+"""Folders that stand one level inside a layout: what lies beside them are roles, not people."""
+
 _NEEDS_LIST: Final = {"pairs": "the pair list", "table": "the CSV or Parquet file"}
 
 
@@ -57,7 +64,11 @@ def read_layout(data: Path, layout: Layout, list_file: Path | None = None, *, al
 
 
 def told_layout(data: Path, list_file: Path | None = None) -> Layout:
-    """The layout that the entries of a folder, or the ending of a file, tell."""
+    """The layout that the entries of a folder, or the ending of a file, tell.
+
+    Raises:
+        VlrfaceError: a folder of roles inside a layout.
+    """
     if list_file is not None:
         return "table" if list_file.suffix.lower() in (".csv", ".tsv", ".parquet") else "pairs"
     if data.is_file():
@@ -65,6 +76,11 @@ def told_layout(data: Path, list_file: Path | None = None) -> Layout:
     for entry, layout in _TELLING:
         if (data / entry).is_dir():
             return layout
+    for entry, layout in _INSIDE.items():
+        if (data / entry).is_dir():
+            raise VlrfaceError(
+                f"{data}: the inside of the layout {layout}, whose folders are no people: give its parent"
+            )
     entries = list(data.iterdir())
     # A folder with loose pictures is no folder of identities, whatever else it holds: nothing is left out.
     loose = not any(each.is_dir() for each in entries) or any(is_image_name(each.name) for each in entries)

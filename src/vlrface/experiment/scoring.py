@@ -76,6 +76,10 @@ def score_paths(
     """
     if not paths:
         raise VlrfaceError("give pictures, or folders of pictures")
+    if least_score is not None and not 0 <= least_score <= 1:
+        raise VlrfaceError(f"--least-score is a score from 0 to 1, not {least_score:g}")
+    if least_score is not None and accepted is None:
+        raise VlrfaceError("--least-score says what --accepted FILE lists: give both")
     if output.suffix not in ("", ".csv", ".parquet", ".html"):
         raise VlrfaceError(f"{output}: give a name that ends in .csv, .parquet or .html, or a folder for parts")
     task = BulkTask(
