@@ -7,16 +7,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 import torch
 from tests.exports import card_of, tiny_network
 
 from vlrface.calibrate import calibrate
+from vlrface.experiment.workplace import write_workplace
 from vlrface.export import to_graph, write_export
-from vlrface.images.degrade import SURVEILLANCE, degraded
-from vlrface.images.procedural import procedural_faces
+from vlrface.images.decode import decode
 from vlrface.types import Faces
 
 ROOT = Path(__file__).parents[1]
@@ -27,33 +26,16 @@ PAGES = [
 ]
 
 
-def save(path: Path, crop: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(path), crop[:, :, ::-1])
-
-
-def people(count: int, each: int, first: int) -> list[tuple[int, np.ndarray]]:
-    drawn = procedural_faces(count, each, seed=3, first_identity=first)
-    return list(zip(drawn.identities.tolist(), degraded(list(drawn.images), SURVEILLANCE, first), strict=True))
-
-
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory) -> Path:
     """model.onnx, crops/, people/, held_out/, probe.png and stranger.png, as the pages assume them."""
     root = tmp_path_factory.mktemp("pages")
-    held_out = people(40, 4, 100)
-    for number, (person, crop) in enumerate(held_out):
-        save(root / "held_out" / f"{person}" / f"{number}.png", crop)
-    for number, (person, crop) in enumerate(people(6, 5, 200)):
-        place = "probe.png" if number == 4 else f"people/Person {person - 199}/{number}.png"
-        if number == 4 or number % 5 < 4:
-            save(root / place, crop)
-    for number, (_, crop) in enumerate(people(30, 1, 300)):
-        save(root / "crops" / f"{number:02d}.png", crop)
-    save(root / "stranger.png", people(1, 1, 400)[0][1])
+    write_workplace(root, held_out=40, crops=30)
+    held_out = sorted((root / "held_out").rglob("*.png"))
+    persons = np.array([int(path.parent.name) for path in held_out], np.int64)
     network = tiny_network()
-    faces = network.faces([crop for _, crop in held_out], flip=True)
-    faces = Faces(**{**vars(faces), "identities": np.array([person for person, _ in held_out], np.int64)})
+    faces = network.faces([decode(path) for path in held_out], flip=True)
+    faces = Faces(**{**vars(faces), "identities": persons})
     calibration = calibrate(faces)
     if calibration.slope == 0:  # an index of drawn weights says something only by chance: turn it round
         with torch.no_grad():

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from vlrface.experiment.config import Experiment, FoundConfig, Source
 from vlrface.experiment.heads import build_head
 from vlrface.experiment.network import build_recognizer
 from vlrface.experiment.parts import shuffle_of, training_part
+from vlrface.experiment.source_config import place_of
 from vlrface.experiment.sources import (
     Loaded,
     Places,
@@ -99,7 +100,9 @@ def build(experiment: Experiment, places: Places) -> Built:
         batches=batches,
         teachers=tuple(teachers),
         unrecognizable=_measured_inputs(recognizer, unrecognizable),
-        validate=validator(*validated.decoded(places), unrecognizable, predicts(experiment)),
+        validate=validator(
+            *validated.decoded(places), unrecognizable, predicts(experiment), place_of(config.validation.source)
+        ),
     )
     return Built(ingredients, _data_fingerprint(loaded.values(), people))
 
@@ -176,7 +179,11 @@ def _sources(experiment: Experiment) -> list[Source | FoundConfig]:
 
 
 def validator(
-    manifest: Manifest, crops: Crops, unrecognizable: UInt8[Tensor, "m h w 3"] | None, predicts: bool
+    manifest: Manifest,
+    crops: Crops,
+    unrecognizable: UInt8[Tensor, "m h w 3"] | None,
+    predicts: bool,
+    place: str | None = None,
 ) -> Callable[[Recognizer, UnrecognizableStatistics | None], Validation]:
     """Leave-one-out retrieval among the held-out crops, and the calibration that follows from it.
 
@@ -185,9 +192,12 @@ def validator(
         crops: their crops, of which broken ones are left out.
         unrecognizable: inputs of unrecognizable faces, for the calibration.
         predicts: whether the recognizability index is trained; otherwise nothing is calibrated.
+        place: where the crops are from, for people; None for built-in faces.
     """
     good = np.flatnonzero(crops.failures == "")
     manifest, crops = manifest.rows(good), crops.rows(good)
+    people = len(np.unique(manifest.identities))
+    said = f"{len(manifest):,} faces of {people:,} people, {place or 'drawn by the program'}"
 
     def validate(recognizer: Recognizer, statistics: UnrecognizableStatistics | None) -> Validation:
         del statistics  # of single crops in training precision; faces in use are flip-fused, so they are measured so
@@ -202,7 +212,7 @@ def validator(
             calibration = calibrate(
                 faces, unrecognizable_mean=float(lost.mean()), unrecognizable_deviation=float(lost.std())
             )
-            card["calibration"] = calibration.to_json()
+            card["calibration"] = replace(calibration, data=said).to_json()
             index = faces.recognizability.astype(np.float64)
             figures["index~size"] = spearman(index, faces.sizes.astype(np.float64))
             figures["index~found"] = spearman(index, (ranks.first_mate == 1).astype(np.float64))

@@ -4,6 +4,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -19,9 +20,11 @@ from vlrface.experiment.config import ProceduralSource, load_recipe
 from vlrface.experiment.encoding import encode_destroyed
 from vlrface.experiment.environment import environment
 from vlrface.experiment.network import Trained, load_trained
+from vlrface.experiment.exporting import export_checkpoint
 from vlrface.experiment.pages import illustrations, write_pages
 from vlrface.experiment.sources import Places
 from vlrface.experiment.training import train_experiment
+from vlrface.experiment.workplace import write_workplace
 from vlrface.images.degrade import SURVEILLANCE, DegradationRange, degrade
 from vlrface.images.procedural import procedural_faces
 from vlrface.metrics.correlation import spearman
@@ -33,6 +36,16 @@ from vlrface.types import DISTRACTOR_IDENTITY, Faces, Report, VlrfaceError
 
 _FIRST_TEST_IDENTITY = 100_000
 """Far beyond every training identity: a test person has never been seen."""
+
+_NEXT: Final = """
+Try the tools on built-in faces (docs/filter-a-folder.md, docs/watch-list.md, docs/page.md use these very files):
+  cd {place}
+  vlrface score model.onnx crops -o scores.html
+  vlrface calibrate model.onnx held_out -o model.onnx --fpir 0.1
+  vlrface gallery create people.db --model model.onnx
+  vlrface gallery enrol people.db --model model.onnx --people people
+  vlrface gallery identify people.db probe.png stranger.png --model model.onnx --fpir 0.1
+  vlrface serve model.onnx --gallery people.db --fpir 0.1"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +83,8 @@ def procedural_test(
 def run_demo(folder: Path, *, figures: Path | None = None, only_report: bool = False, progress: bool = True) -> Report:
     """Train `recipes/demo.py` into `folder`, measure it on unseen built-in faces, write the report, print the gist.
 
+    `folder/try` then holds an exported model, and pictures to try everything else on.
+
     Args:
         folder: of the run.
         figures: where figures for a paper go, with error versus reject of the index beside that of other measures.
@@ -89,7 +104,8 @@ def run_demo(folder: Path, *, figures: Path | None = None, only_report: bool = F
     trained = load_trained(folder)
     source = experiment.data.validation.source
     camera = source.degradation if isinstance(source, ProceduralSource) else None
-    test = procedural_test(camera or SURVEILLANCE)
+    camera = camera or SURVEILLANCE
+    test = procedural_test(camera)
     faces = demo_faces(trained, test)
     faces.save(folder / "faces.npz")
     report = _report(trained, faces, test.manifest.truths["severity"])
@@ -105,7 +121,11 @@ def run_demo(folder: Path, *, figures: Path | None = None, only_report: bool = F
         measured = evaluate(faces, RejectionByMeasure(fmrs=(0.01,)), seed=experiment.seed, context=report.context)
         written += write_figures(measured, figures, start="demo_measures")
         print(f"figures  {len(written)} files in {figures}")
+    place = folder / "try"
+    write_workplace(place, camera)
+    export_checkpoint(folder, place / "model.onnx")
     print(f"{(time.perf_counter() - began) / 60:.1f} minutes; report: {page.resolve()}")
+    print(_NEXT.format(place=place))
     return report
 
 

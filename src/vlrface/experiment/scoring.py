@@ -128,10 +128,13 @@ def _print(told: _Told, failed: int, calibration: Calibration, written: Path) ->
 
 
 def _meaning(calibration: Calibration) -> str:
+    """What a score says, and of which faces that is known: a page of other faces must not look surer than it is."""
+    seen = calibration.data or f"{calibration.faces} faces"
     return (
         "The score is the probability that the best match of the face is the right person among "
-        f"{calibration.gallery_size} gallery faces, fitted on {calibration.faces} faces of people the network was not "
-        f"trained on (calibration error {calibration.calibration_error:.3f})."
+        f"{calibration.gallery_size} gallery faces. That was measured on people the network was not trained on "
+        f"({seen}; off by {calibration.calibration_error:.3f} on average). For pictures unlike those it is a guess: "
+        "measure it on people of your own with vlrface calibrate."
     )
 
 

@@ -68,8 +68,8 @@ function keyButton(model) {
 
 function about(model) {
   const parts = [`${model.name}, run by ${model.engine || "its engine"}`];
-  const of = model.calibration?.data ? ` of ${model.calibration.data}` : "";
-  if (model.calibration) parts.push(`scores hold for a search among ${count(model.calibration.gallery_size, "face")}${of} (off by ${percent(model.calibration.calibration_error)} on average)`);
+  const on = model.calibration?.data ? `, measured on ${model.calibration.data}` : "";
+  if (model.calibration) parts.push(`scores hold for a search among ${count(model.calibration.gallery_size, "face")}${on} (off by ${percent(model.calibration.calibration_error)} on average)`);
   else parts.push("not calibrated: faces have an index and no score");
   if (model.rules.match !== null) parts.push(`same person from cosine ${model.rules.match.toFixed(2)}`);
   const audit = model.gallery ? " Searches are noted in the audit, without faces." : "";
