@@ -10,7 +10,7 @@ TEST_PROCESSES ?= 2
 
 .PHONY: help
 help:
-	@echo "make demo    train, measure and report on built-in faces (about 5 minutes on 2 cores)"
+	@echo "make demo    train, measure and report on built-in faces (about 6 minutes on 2 cores)"
 	@echo "make test    all tests"
 	@echo "make check   ruff, pyright, import-linter, docs"
 	@echo "make bench   every benchmark, one table and one line of JSON each"

@@ -35,6 +35,8 @@ def main() -> None:
     if sys.argv[1:] == ["--version"]:
         print(f"vlrface {__version__}")
         return
+    if not sys.stderr.isatty():  # a log: tqdm, not imported yet, shall write a line now and then only
+        os.environ.setdefault("TQDM_MININTERVAL", "30")
     try:
         tyro.extras.subcommand_cli_from_dict(
             COMMANDS,

@@ -8,6 +8,7 @@ from vlrface.experiment.benchmark import evaluate_benchmark
 from vlrface.experiment.demo import demo_faces, procedural_test, run_demo
 from vlrface.experiment.network import load_trained
 from vlrface.experiment.options import Outputs
+from vlrface.experiment.served import load_served
 from vlrface.report.paper import plates
 from vlrface.types import VlrfaceError
 
@@ -73,7 +74,8 @@ def test_a_finished_demo_is_drawn_again_without_training(trained_run, tmp_path, 
     run.mkdir()
     (run / "best.safetensors").write_bytes((trained_run / "best.safetensors").read_bytes())
     report = run_demo(run, figures=tmp_path / "figures", only_report=True, progress=False)
-    assert "training" not in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "training" not in said
     assert report.counts["probes"] == 60
     assert {f"demo_{name}" for name in (*FIGURES, "edc_fmr-0p01")} | {"demo_measures_edc_fmr-0p01"} <= set(drawn)
     caption = drawn["demo_attention"][0].caption
@@ -81,3 +83,10 @@ def test_a_finished_demo_is_drawn_again_without_training(trained_run, tmp_path, 
     assert "never trained on" in caption
     assert (run / "report.html").is_file()
     assert (run / "faces.npz").is_file()
+    place = run / "try"
+    assert load_served(place / "model.onnx").calibration is not None
+    assert {path.name for path in place.glob("*.*")} == {"model.onnx", "probe.png", "stranger.png"}
+    assert len(list((place / "people").iterdir())) == 6
+    assert len(list((place / "crops").iterdir())) == 60
+    assert len(list((place / "held_out").iterdir())) == 60
+    assert f"cd {place}" in said

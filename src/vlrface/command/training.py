@@ -8,7 +8,7 @@ import tyro
 def demo(
     out: Path = Path("runs/demo"), figures: Path | None = None, only_report: bool = False, quiet: bool = False
 ) -> None:
-    """Train, measure and report on built-in faces; needs no data and about five minutes on two cores.
+    """Train, measure and report on built-in faces; needs no data and about six minutes on two cores.
 
     Args:
         out: Folder for checkpoints, log and report.

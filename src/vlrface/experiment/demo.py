@@ -19,8 +19,8 @@ from vlrface.experiment.benchmark import summarise
 from vlrface.experiment.config import ProceduralSource, load_recipe
 from vlrface.experiment.encoding import encode_destroyed
 from vlrface.experiment.environment import environment
-from vlrface.experiment.network import Trained, load_trained
 from vlrface.experiment.exporting import export_checkpoint
+from vlrface.experiment.network import Trained, load_trained
 from vlrface.experiment.pages import illustrations, write_pages
 from vlrface.experiment.sources import Places
 from vlrface.experiment.training import train_experiment

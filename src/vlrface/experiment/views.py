@@ -18,7 +18,7 @@ from vlrface.data.batches import Part, in_order
 from vlrface.data.views import PartViews
 from vlrface.experiment.config import ViewsConfig
 from vlrface.experiment.sources import Places
-from vlrface.files import checksum, write_json, written_atomically
+from vlrface.files import checksum, taking_turns, write_json, written_atomically
 from vlrface.models.recognizer import Recognizer
 from vlrface.types import VlrfaceError
 
@@ -51,13 +51,14 @@ def kept_views(
     spec = recognizer.input
     first = frozen_maps(recognizer, torch.zeros((1, spec.height, spec.width, 3), dtype=torch.uint8))
     shape = (config.count, len(part.crops), *first.shape[1:])
-    maps = _opened(path, shape)
-    if maps is None:
-        try:
-            _keep(path, shape, part, recognizer, config, places.progress, workers)
-        except OSError as error:
-            raise VlrfaceError(f"kept views: {error.strerror or error}") from error
-        maps = _mapped(path)
+    try:
+        with taking_turns(path):  # trainings that begin together make them once
+            maps = _opened(path, shape)
+            if maps is None:
+                _keep(path, shape, part, recognizer, config, places.progress, workers)
+                maps = _mapped(path)
+    except OSError as error:
+        raise VlrfaceError(f"kept views: {error.strerror or error}") from error
     return PartViews(maps, part.labels, part.copies)
 
 

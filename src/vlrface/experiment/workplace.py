@@ -1,4 +1,4 @@
-"""A folder on which every command of the task pages can be tried: people who do not exist, as a far camera sees them."""
+"""A folder to try every command of the task pages on: people who do not exist, as a far camera sees them."""
 
 from pathlib import Path
 from typing import Final
