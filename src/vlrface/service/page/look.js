@@ -13,7 +13,7 @@ export function lookView(service) {
   const { model } = service;
   const find = model.detector && tick("Find the faces in whole pictures", true);
   const search = model.gallery && tick(`Search among ${count(model.gallery.people, "person", "people")}`, true);
-  const results = h("div", { class: "results" });
+  const results = h("div", { class: "results" }, h("p", { class: "hint" }, promise(model)));
   let asking = null;
 
   const take = async (files) => {
@@ -44,6 +44,12 @@ export function lookView(service) {
 }
 
 const options = (find, search) => ({ detect: Boolean(find && find.box.checked), search: Boolean(search && search.box.checked) });
+
+/** What will stand here. */
+function promise(model) {
+  const place = model.calibration ? "a score, and where it stands among others" : "where it stands among others";
+  return `Each face gets ${place}${model.gallery ? "; and who it may be, “unknown”, or “not recognizable”" : ""}.`;
+}
 
 /** Ask about files: [{file, faces, answers}], one for each file, in their order. */
 async function looked(model, files, { detect, search }, signal) {
