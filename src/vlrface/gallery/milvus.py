@@ -228,9 +228,14 @@ class MilvusStore:
             self._write_log(actor, "remove", f"person {number}", f"{len(row['value']['faces'])} faces")
             return Removal(person, len(row["value"]["faces"]), erased=False)
 
-    def people(self, after: str, limit: int) -> list[Person]:
-        """People by name, those behind `after`: Milvus has no order of texts, so all names are read."""
-        rows = (row for row in self._everybody() if row["value"]["name"] > after)
+    def people(self, after: str, limit: int, containing: str) -> list[Person]:
+        """People by name: Milvus has no order of texts, so all names are read."""
+        wanted = containing.casefold()
+        rows = (
+            row
+            for row in self._everybody()
+            if row["value"]["name"] > after and wanted in row["value"]["name"].casefold()
+        )
         return [_person(row) for row in heapq.nsmallest(limit, rows, key=lambda row: row["value"]["name"])]
 
     def person(self, name: str) -> Person:
