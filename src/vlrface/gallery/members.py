@@ -156,6 +156,15 @@ class Members:
             self._row_of_number[moved.number] = self._row_of_name[moved.name] = row
         self._changed()
 
+    def faces_of(self, name: str) -> tuple[Sequence[int], Float32[ndarray, "m d"]]:
+        """Ids and embeddings of a person's faces, oldest first; none of somebody who is not there."""
+        row = self._row_of_name.get(name)
+        if row is None:
+            return (), np.empty((0, self._index.dim), np.float32)
+        member = self._by_row[row]
+        several = self._several.get(member.number)
+        return member.face_ids, self._index[row][None] if several is None else several
+
     def template(self, name: str) -> Float32[ndarray, " d"]:
         """The vector that a person is searched by; KeyError if there is no such person."""
         self._refresh()

@@ -138,7 +138,7 @@ class MilvusStore:
         """Store faces of several people; see `Gallery.enrol`."""
         with self._lock, _explained(self._uri):
             self._clear()
-            found = find_duplicates(people, self.nearest, self._same_values, duplicate_at=duplicate_at)
+            found = find_duplicates(people, self.nearest, self._same_values, self._faces_of, duplicate_at=duplicate_at)
             rows: list[dict[str, Any]] = []
             done: list[Enrolment] = []
             self._whole = False
@@ -375,6 +375,12 @@ class MilvusStore:
             named = {int(face["id"]) for each in people for face in each["value"]["faces"]}
             found += [(each["value"]["name"], int(row["id"])) for each in people if int(row["id"]) in named]
         return sorted(found, key=lambda each: each[1])
+
+    def _faces_of(self, name: str) -> tuple[list[int], Float32[ndarray, "m d"]]:
+        """Ids and embeddings of a person's faces; none of somebody who is not there."""
+        row = self._row(name)
+        known = [] if row is None else row["value"]["faces"]
+        return [int(face["id"]) for face in known], self._embeddings(0 if row is None else int(row["id"]), known)
 
     def _name(self, part: str) -> str:
         return f"{self._prefix}_{part}"

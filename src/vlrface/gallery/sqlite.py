@@ -102,7 +102,9 @@ class SqliteStore:
             with transaction(writer):
                 with self._memory:  # as the file is: nobody else writes to it now
                     members = self._mirror.members()
-                    duplicates = find_duplicates(people, members.nearest, self._same_values, duplicate_at=duplicate_at)
+                    duplicates = find_duplicates(
+                        people, members.nearest, self._same_values, members.faces_of, duplicate_at=duplicate_at
+                    )
                     known = [members.named(name) for name, _ in people]
                 return [
                     self._insert(writer, name, member, faces, found, actor)
