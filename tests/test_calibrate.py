@@ -15,6 +15,7 @@ from vlrface.calibrate import (
     watch_list,
     wished_points,
 )
+from vlrface.metrics.cosine import unit_rows
 from vlrface.metrics.identification import leave_one_out_ranks
 from vlrface.metrics.templates import gallery_templates
 from vlrface.types import Faces, VlrfaceError
@@ -150,6 +151,29 @@ def test_a_watch_list_by_a_loop():
     assert (fewer.best <= listed.best + 1e-6).all()
     with pytest.raises(VlrfaceError, match="a gallery of 9 people cannot be drawn from 8"):
         watch_list(faces, 9)
+
+
+def test_one_to_one_against_templates_is_a_search_in_a_gallery_of_one():
+    """Faces that have something in common: an FMR of pairs is not that of a face and a template, as the pages say."""
+
+    def drawn(people, seed):
+        rng = np.random.default_rng(seed)
+        who = np.repeat(np.arange(people), 6)
+        own, chance = rng.normal(size=(people, 64)), 2 * rng.normal(size=(len(who), 64))
+        faces = made_faces(people=people, each=6, seed=seed)
+        return replace(faces, embeddings=(own[who] + chance + 0.7).astype(np.float32))
+
+    held_out, others = drawn(200, 0), drawn(300, 1)
+    wishes = Wishes(fmr=(0.03,), fpir=(0.03,), gallery_people=1)
+    (fmr, fpir), refused = wished_points(held_out, calibrate(held_out), wishes, resamples=20)
+    assert not refused
+    template = np.arange(len(others)) % 6 < 5
+    mine = others.rows(template)
+    templates = gallery_templates(mine.embeddings, mine.identities, "mean").embeddings
+    probes = unit_rows(others.embeddings[~template]).unit
+    strangers = (probes @ templates.T)[~np.eye(300, dtype=bool)]
+    assert np.mean(strangers >= fmr.threshold) > 0.05
+    assert 0.015 < np.mean(strangers >= fpir.threshold) < 0.04
 
 
 def test_points_are_kept_and_asked_for_by_rate():

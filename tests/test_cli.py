@@ -46,6 +46,29 @@ def test_help_of_a_command_explains_its_options(command):
         assert f"vlrface {command} " in shown.stdout.split("positional arguments")[0].split("\n", 1)[1]
 
 
+def test_each_action_of_a_gallery_has_its_own_help():
+    shown = vlrface("gallery", "--help").stdout
+    for action, own, foreign in (
+        ("create", "--template", "--person"),
+        ("enrol", "--people", "--fpir"),
+        ("identify", "--fpir", "--person"),
+        ("verify", "--person", "--template"),
+        ("list", "--help", "--model"),
+        ("remove", "--person", "--model"),
+        ("export", "-o", "--model"),
+    ):
+        assert f"vlrface gallery {action} people.db" in shown
+        options = vlrface("gallery", action, "--help").stdout.split("positional arguments")[1]
+        assert own in options
+        assert foreign not in options
+
+
+def test_a_gallery_without_its_model_says_what_is_missing(tmp_path):
+    done = vlrface("gallery", "create", tmp_path / "g.db")
+    assert done.returncode == 2
+    assert "--model" in done.stderr
+
+
 def test_version():
     shown = vlrface("--version")
     assert shown.returncode == 0

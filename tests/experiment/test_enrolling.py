@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -13,6 +14,8 @@ from vlrface.experiment import enrolling, searching
 from vlrface.experiment.options import SearchOptions
 from vlrface.gallery import Gallery
 from vlrface.images.procedural import procedural_faces
+from vlrface.metrics.calibration import Calibration
+from vlrface.metrics.operating import Point
 from vlrface.models import MobileFaceNet, PerceptibilityRegression, Recognizer
 from vlrface.models.mobilefacenet import mobilefacenet_input
 from vlrface.types import Faces, VlrfaceError
@@ -102,6 +105,19 @@ def test_a_face_is_verified_against_a_person(path, people, tmp_path, capsys):
     assert "matches Ada" in said
     assert "does not match Ada" in said
     assert "not recognizable" in said
+
+
+@pytest.mark.parametrize(("searched", "warned"), [(1, True), (2, False)])
+def test_a_gallery_larger_than_the_measured_one_is_told(path, people, tmp_path, capsys, monkeypatch, searched, warned):
+    none = float("nan")
+    point = Point("fpir", 0.1, 0.5, *[none] * 8, counted=100, people=20, gallery_size=searched)
+    calibration = Calibration(1.0, 0.0, 0.0, 1.0, 10, 20, 0.5, 0.1, points=(point,))
+    model = replace(searching.load_served(), calibration=calibration)
+    monkeypatch.setattr(searching, "load_served", lambda *_, **__: model)
+    searching.identify(path, tmp_path, [str(people / "Ada")], SearchOptions(fpir=0.1))
+    assert ("2 people are enrolled" in capsys.readouterr().err) == warned
+    searching.identify(path, tmp_path, [str(people / "Ada")], SearchOptions(match=0.5))
+    assert not capsys.readouterr().err
 
 
 def test_what_is_missing_is_said(path, people, tmp_path):

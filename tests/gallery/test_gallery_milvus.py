@@ -15,6 +15,7 @@ PROGRAM = """
 import json, sys, warnings
 from pathlib import Path
 import numpy as np
+from pymilvus import MilvusClient
 from vlrface.gallery import Gallery, NewFace, Rules
 from vlrface.gallery.answers import Info
 from vlrface.gallery.milvus import MilvusStore, create_milvus
@@ -72,6 +73,9 @@ def shown(gallery):
     }
 
 milvus = Gallery(MilvusStore(str(folder / "g.db")))
+def flush(*_, **__):
+    raise AssertionError("a server allows one flush in ten seconds")
+MilvusClient.flush = flush
 for name, gallery in (("milvus", milvus), ("sqlite", sqlite)):
     found[name] = {"said": filled(gallery), "answers": answers(gallery), "shown": shown(gallery)}
 milvus.close()
@@ -85,6 +89,36 @@ for name, gallery in (("milvus", milvus), ("sqlite", sqlite)):
 found["erased"] = gone.erased
 found["unknown"] = [refused(lambda: milvus.faces("person 2")), refused(lambda: milvus.check_space("another")),
                     refused(lambda: MilvusStore(str(folder / "g.db"), prefix="other"))]
+
+class Stopped(BaseException):
+    pass
+
+def broken(*_, **__):
+    raise Stopped
+
+def stored():
+    return len(list(milvus._store._all("faces", "id >= 0", ["id"])))
+
+upsert, before = MilvusClient.upsert, stored()
+MilvusClient.upsert = lambda self, name, rows: broken() if name.endswith("people") else upsert(self, name, rows)
+try:
+    milvus.enrol("Orphan", [NewFace(rows[38]), NewFace(rows[39])], duplicate_at=None)
+except Stopped:
+    MilvusClient.upsert = upsert
+broke_off = stored()
+milvus.close()
+milvus = Gallery(MilvusStore(str(folder / "g.db")))
+reopened = stored()
+milvus.enrol("person 0", [NewFace(rows[37])], duplicate_at=None)
+found["broken off"] = [broke_off - before, reopened - before, stored() - before, stored() == milvus.counts[1]]
+long = "an_archive/a_camera/a_day/frame_%09d.jpg"
+many = [NewFace(each, 0.5, long % i) for i, each in enumerate(unit(700))]
+found["many"] = refused(lambda: milvus.enrol("Many", many, duplicate_at=None))
+pages = MilvusClient.query_iterator
+MilvusClient.query_iterator = broken
+found["searched"] = len(answers(milvus)[0])  # without reading everybody
+found["counted"] = milvus.counts[0]
+MilvusClient.query_iterator = pages
 milvus.close(); sqlite.close()
 print("FOUND " + json.dumps(found))
 """
@@ -134,3 +168,55 @@ def test_what_cannot_be_is_refused(found):
     assert "is not in the gallery" in gone
     assert "cannot be compared" in space
     assert "no gallery other" in other
+
+
+def test_what_an_enrolment_that_broke_off_left_goes_with_the_next(found):
+    assert found["broken off"] == [2, 2, 1, True]
+
+
+def test_searching_and_counting_read_no_list(found):
+    assert found["searched"] == 4
+    assert found["counted"] == 10
+
+
+def test_a_person_of_too_many_faces_is_refused_before_any_is_written(found):
+    assert "700 faces are more than Milvus keeps" in found["many"]
+
+
+KILLED = """
+import os, signal, sys
+import numpy as np
+from vlrface.gallery import Gallery, NewFace
+from vlrface.gallery.answers import Info
+from vlrface.gallery.milvus import MilvusStore, create_milvus
+
+create_milvus(sys.argv[1], Info("space", 4, "net", "mean"))
+gallery = Gallery(MilvusStore(sys.argv[1]))
+gallery.enrol_people([(f"p{i}", [NewFace(row)]) for i, row in enumerate(np.eye(4, dtype=np.float32))])
+gallery.remove("p3")
+gallery.record("me", "identify", outcome="none")
+print("DONE", flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+OPENED = """
+import sys
+from vlrface.gallery import Gallery
+from vlrface.gallery.milvus import MilvusStore
+
+gallery = Gallery(MilvusStore(sys.argv[1]))
+print("FOUND", [p.name for p in gallery.people()], gallery.counts, [e.action for e in gallery.audit()])
+"""
+
+
+def test_what_was_acknowledged_outlives_a_kill(tmp_path):
+    said = [
+        subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", program, str(tmp_path / "g.db")],
+            capture_output=True, text=True, check=False, timeout=120,
+        ).stdout
+        for program in (KILLED, OPENED)
+    ]  # fmt: skip
+    assert "DONE" in said[0]
+    there = "FOUND ['p0', 'p1', 'p2'] (3, 3) ['identify', 'remove', 'enrol', 'enrol', 'enrol', 'enrol']"
+    assert there in said[1]

@@ -154,6 +154,29 @@ def test_duplicates_are_reported(tmp_path, rng):
         assert gallery.counts == (6, 8)
 
 
+def test_a_face_that_differs_in_the_last_digits_is_there_already(tmp_path, rng):
+    """As another engine, or another batch, gives it."""
+    rows = unit(rng, 3)
+    other = (rows + 3e-7 * rng.standard_normal(rows.shape)).astype(np.float32)
+    with create(tmp_path / "g.db") as gallery:
+        first = gallery.enrol("Anna", faces_of_person(rows[:2]))
+        again = gallery.enrol("Anna", faces_of_person(other[[1, 2]]))
+        assert [(d.number, d.person, d.face_id, d.enrolled) for d in again.duplicates] == [
+            (0, "Anna", first.face_ids[1], False)
+        ]
+        assert again.duplicates[0].cosine == pytest.approx(1)
+        twice = gallery.enrol("Bob", faces_of_person(np.stack([rows[0], other[0]])), duplicate_at=None)
+        assert [(d.number, d.person, d.enrolled) for d in twice.duplicates] == [(0, "Anna", True), (1, "Bob", False)]
+        assert gallery.counts == (2, 4)
+
+
+@pytest.mark.parametrize("key", [None, KEY])
+def test_a_file_name_that_is_no_text_is_kept_as_text(tmp_path, rng, key):
+    with create(tmp_path / "g.db", key=key) as gallery:
+        gallery.enrol("Anna", faces_of_person(unit(rng, 1), source="Zo\u00eb \udcff\udcfe.jpg"))
+        assert [face.source for face in gallery.faces("Anna")] == ["Zo\u00eb \\udcff\\udcfe.jpg"]
+
+
 @pytest.mark.parametrize("key", [None, KEY])
 def test_removal_takes_the_bytes_out_of_all_files(tmp_path, rng, key):
     """Many people come and go in every order; after each removal nothing of the person is in any file."""

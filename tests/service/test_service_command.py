@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,7 +12,8 @@ import pytest
 from vlrface import cli
 from vlrface.experiment import serving
 from vlrface.experiment.serving import Listening
-from vlrface.gallery import Gallery
+from vlrface.gallery import Gallery, NewFace
+from vlrface.metrics.operating import Point
 from vlrface.service import ServiceSettings, read_keys
 from vlrface.service.app import service_of
 from vlrface.types import UNRECOGNIZABLE_ROLE, Faces, VlrfaceError
@@ -132,6 +134,19 @@ def test_a_gallery_needs_its_model_and_a_threshold(command, built, tmp_path):
     assert not built
     code, _, _ = command("serve", "m.onnx", "--port", 0, "--gallery", tmp_path / "good.db", "--match", 0.4)
     assert code == 0
+
+
+def test_a_gallery_larger_than_the_measured_one_is_told_at_the_start(built, tmp_path, capsys, monkeypatch):
+    with Gallery.create(tmp_path / "g.db", space=SPACE, dim=DIM) as gallery:
+        gallery.enrol_people([(f"p{i}", [NewFace(row)]) for i, row in enumerate(np.eye(3, DIM))])
+    point = Point("fpir", 0.1, 0.5, *[float("nan")] * 8, counted=100, people=20, gallery_size=2)
+    model = MadeModel(calibration=replace(MadeModel().calibration, points=(point,)))
+    monkeypatch.setattr(sys.modules["vlrface.experiment.served"], "load_served", lambda *_, **__: model)
+    serving.serve(MODEL, gallery=str(tmp_path / "g.db"), fpir=0.1, listening=Listening(port=0))
+    assert "warning: 3 people are enrolled, and the threshold for fpir 0.1" in capsys.readouterr().out
+    serving.serve(MODEL, gallery=str(tmp_path / "g.db"), match=0.5, listening=Listening(port=0))
+    assert "warning" not in capsys.readouterr().out
+    assert len(built) == 2
 
 
 def test_a_reference_is_of_the_same_model(built, tmp_path):

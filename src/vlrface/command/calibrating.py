@@ -43,13 +43,14 @@ def calibrate(
         data: Held-out people, two faces or more each: identity folders, or any other layout; or a Faces file (.npz) of
             this model. Never the set on which you will measure.
         output: Where the calibrated model goes; may be the model itself.
-        fmr: Cosine thresholds for these shares of matching pairs of different people (one to one).
+        fmr: Cosine thresholds for these shares of matching pairs of different people, one face each (one to one).
         fpir: Cosine thresholds for these shares of answered searches of strangers (one to many).
         accept: Score thresholds for these shares of accepted faces.
         fnmr: Score thresholds for these shares of missed genuine pairs among accepted faces.
         at_fmr: The false match rate at which the pairs of --fnmr are judged.
         gallery_size: Faces that a face is searched among, which the score is about; default all held-out ones.
-        gallery_people: People enrolled in the searches of --fpir; default all held-out ones but one.
+        gallery_people: People enrolled in the searches of --fpir; default all held-out ones but one. 1 measures one to
+            one against the template of all faces of a person, as `vlrface gallery verify` compares.
         report: Page with the reliability diagram and the thresholds (.html).
         json: File for the numbers.
         engine: What runs an exported model.

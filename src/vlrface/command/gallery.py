@@ -1,91 +1,176 @@
 """`vlrface gallery`: who is known, and who a face may show."""
 
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 import tyro
 
 from vlrface.command.names import Flat
 from vlrface.experiment.options import SearchOptions
 
-T = TypeVar("T")
+Place = tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="GALLERY")]]
+Sources = tyro.conf.Positional[Annotated[tuple[str, ...], tyro.conf.arg(metavar="PICTURES ...")]]
 
-Action = Literal["create", "enrol", "identify", "verify", "list", "remove", "export"]
 
-
-def gallery(
-    action: tyro.conf.Positional[Action],
-    place: tyro.conf.Positional[str],
-    sources: tyro.conf.Positional[tuple[str, ...]] = (),
-    model: Path | None = None,
-    people: Path | None = None,
-    person: str | None = None,
-    search: Annotated[SearchOptions, Flat] = SearchOptions(),
+def create(
+    place: Place,
+    model: Path,
     template: Literal["recognizability", "mean"] = "recognizability",
     keep_pictures: bool = False,
+) -> None:
+    """Make an empty gallery for the embeddings of a model.
+
+    Example: vlrface gallery create people.db --model model.onnx
+
+    With VLRFACE_GALLERY_KEY in the environment it is encrypted, and opened by that key later.
+
+    Args:
+        place: A file; or milvus:URI, with #NAME for another than the usual, for a server of Milvus.
+        model: A checkpoint, a run's folder, or an .onnx file; always the same one.
+        template: How several faces of a person become one vector.
+        keep_pictures: Keep a small picture of each face, to be shown.
+    """
+    from vlrface.experiment import enrolling
+
+    enrolling.create_gallery(place, model, keep_pictures=keep_pictures, template=template)
+
+
+def enrol(
+    place: Place,
+    model: Path,
+    people: Path,
     duplicate_at: float = 0.9,
-    output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None,
     json: Path | None = None,
     quiet: bool = False,
 ) -> None:
-    """Keep known people, and ask who a face may show.
+    """Add people, from one folder of pictures each; who is there gets the pictures that are new.
 
-    vlrface gallery create people.db --model model.onnx
-    vlrface gallery enrol people.db --model model.onnx --people PEOPLE
-    vlrface gallery identify people.db CROPS --model model.onnx --fpir 0.01 -o found.csv
-    vlrface gallery verify people.db crop.jpg --person "Ada" --model model.onnx --fmr 0.001
-    vlrface gallery list people.db
-    vlrface gallery remove people.db --person "Ada"
-    vlrface gallery export people.db -o faces.npz
-
-    identify gives one of three answers to each face: candidates, best first; unknown, a face that can be recognised and
-    is nobody's here; not recognizable, a face that does not allow an answer. verify ends with 0 for a match, 3 for none
-    and 1 where the question could not be asked. With VLRFACE_GALLERY_KEY in the environment a new gallery is encrypted,
-    and an encrypted one opened. Removing takes the bytes out of the file.
+    Example: vlrface gallery enrol people.db --model model.onnx --people PEOPLE
 
     Args:
-        action: What to do.
-        place: The gallery's file; or milvus:URI, with #NAME for another than the usual, for a server of Milvus.
-        sources: identify, verify: pictures, folders or patterns, as in `vlrface score`.
-        model: create, enrol, identify, verify: a checkpoint, a run's folder, or an .onnx file; always the same one.
-        people: enrol: folder with one sub-folder of pictures for each person.
-        person: verify, remove: who.
-        search: identify, verify: the rules; a threshold is needed.
-        template: create: how several faces of a person become one vector.
-        keep_pictures: create: keep a small picture of each face, to be shown.
-        duplicate_at: enrol: cosine to somebody else from which a face is reported.
-        output: identify: table (.csv, .json) in the place of lines; export: the Faces file (.npz).
-        json: enrol: file for what was done.
+        place: A file, or milvus:URI.
+        model: The gallery's own.
+        people: Folder with one sub-folder of pictures for each person.
+        duplicate_at: Cosine to somebody else from which a face is reported.
+        json: File for what was done.
         quiet: No progress bars.
     """
-    from vlrface.experiment import enrolling, searching
+    from vlrface.experiment import enrolling
 
-    if action == "create":
-        enrolling.create_gallery(place, needed(model, "--model"), keep_pictures=keep_pictures, template=template)
-    elif action == "enrol":
-        folder = needed(people, "--people FOLDER")
-        if enrolling.enrol_folder(
-            place, needed(model, "--model"), folder, duplicate_at=duplicate_at, json=json, progress=not quiet
-        ):
-            raise SystemExit(2)
-    elif action == "identify":
-        searching.identify(place, needed(model, "--model"), sources, search, output)
-    elif action == "verify":
-        who = needed(person, "--person NAME")
-        if not searching.verify(place, needed(model, "--model"), who, sources, search):
-            raise SystemExit(3)
-    elif action == "list":
-        enrolling.list_people(place)
-    elif action == "remove":
-        enrolling.remove_person(place, needed(person, "--person NAME"))
-    else:
-        enrolling.export_gallery(place, needed(output, "-o FILE.npz"))
+    if enrolling.enrol_folder(place, model, people, duplicate_at=duplicate_at, json=json, progress=not quiet):
+        raise SystemExit(2)
 
 
-def needed(value: T | None, option: str) -> T:
-    """An option that the action cannot do without."""
-    if value is None:
-        from vlrface.types import VlrfaceError
+def identify(
+    place: Place,
+    sources: Sources,
+    model: Path,
+    search: Annotated[SearchOptions, Flat] = SearchOptions(),
+    output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None,
+) -> None:
+    """Ask who faces may show.
 
-        raise VlrfaceError(f"this needs {option}; vlrface gallery --help shows all actions")
-    return value
+    Example: vlrface gallery identify people.db CROPS --model model.onnx --fpir 0.01 -o found.csv
+
+    Each face gets one of three answers: candidates, best first; unknown, a face that can be recognised and is nobody's
+    here; not recognizable, a face that does not allow an answer.
+
+    Args:
+        place: A file, or milvus:URI.
+        sources: Pictures, folders or patterns, as in `vlrface score`.
+        model: The gallery's own.
+        search: The rules; a threshold is needed.
+        output: Table (.csv, .json) in the place of lines.
+    """
+    from vlrface.experiment import searching
+
+    searching.identify(place, model, sources, search, output)
+
+
+def verify(
+    place: Place,
+    sources: Sources,
+    person: str,
+    model: Path,
+    search: Annotated[SearchOptions, Flat] = SearchOptions(),
+) -> None:
+    """Ask whether faces show a person, by the template of all faces of that person.
+
+    Example: vlrface gallery verify people.db crop.jpg --person "Ada" --model model.onnx --match 0.5
+
+    Ends with 0 for a match, 3 for none and 1 where the question could not be asked.
+
+    Args:
+        place: A file, or milvus:URI.
+        sources: Pictures, folders or patterns, as in `vlrface score`.
+        person: Who.
+        model: The gallery's own.
+        search: The rules; a threshold is needed.
+    """
+    from vlrface.experiment import searching
+
+    if not searching.verify(place, model, person, sources, search):
+        raise SystemExit(3)
+
+
+def list_people(place: Place) -> None:
+    """Print who is enrolled.
+
+    Example: vlrface gallery list people.db
+
+    Args:
+        place: A file, or milvus:URI.
+    """
+    from vlrface.experiment import enrolling
+
+    enrolling.list_people(place)
+
+
+def remove(place: Place, person: str) -> None:
+    """Remove a person with all faces; the bytes go out of the file, too.
+
+    Example: vlrface gallery remove people.db --person "Ada"
+
+    Args:
+        place: A file, or milvus:URI.
+        person: Who.
+    """
+    from vlrface.experiment import enrolling
+
+    enrolling.remove_person(place, person)
+
+
+def export(place: Place, output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]) -> None:
+    """Write all faces as a Faces file.
+
+    Example: vlrface gallery export people.db -o faces.npz
+
+    Args:
+        place: A file, or milvus:URI.
+        output: The file (.npz).
+    """
+    from vlrface.experiment import enrolling
+
+    enrolling.export_gallery(place, output)
+
+
+Done = (
+    Annotated[Any, tyro.conf.subcommand("create", constructor=create)]
+    | Annotated[Any, tyro.conf.subcommand("enrol", constructor=enrol)]
+    | Annotated[Any, tyro.conf.subcommand("identify", constructor=identify)]
+    | Annotated[Any, tyro.conf.subcommand("verify", constructor=verify)]
+    | Annotated[Any, tyro.conf.subcommand("list", constructor=list_people)]
+    | Annotated[Any, tyro.conf.subcommand("remove", constructor=remove)]
+    | Annotated[Any, tyro.conf.subcommand("export", constructor=export)]
+)
+"""What was done by one of the actions."""
+
+
+def gallery(done: Annotated[Done, tyro.conf.arg(name="")]) -> None:
+    """Keep known people, and ask who a face may show.
+
+    Example: vlrface gallery identify people.db CROPS --model model.onnx --fpir 0.01
+
+    The options of an action: vlrface gallery identify --help
+    """
+    del done

@@ -57,7 +57,7 @@ def serve(
         port: 0 takes a free one, and prints it.
         names: Further names by which it may be called; with keys and none given, any.
         match: Least cosine of a match.
-        fmr: Instead of it: the false match rate that is wished for, measured by `vlrface calibrate`.
+        fmr: Instead of it: the wished false match rate of two single faces, measured by `vlrface calibrate`.
         fpir: Instead of it: the wished share of strangers that get an answer, measured likewise.
         least_score: Least score of a face that is searched or enrolled; default the calibration's limit of
             "unrecognizable"; 0 asks for none.

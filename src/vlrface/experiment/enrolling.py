@@ -79,7 +79,7 @@ def _faces(served: ServedModel, person: Path, failures: list[str], *, keep: bool
             crops.append(decode(file))
             names.append(file.name)
         except DecodeError as error:
-            failures.append(str(error))
+            failures.append(str(error).encode("utf-8", "backslashreplace").decode())  # of a name that is not UTF-8
     if not crops:
         return []
     looks = served.look(crops)

@@ -81,7 +81,8 @@ class SearchOptions:
 
     Attributes:
         match: Least cosine of a match.
-        fmr: Instead of it: the false match rate that is wished for, measured by `vlrface calibrate`.
+        fmr: Instead of it: the wished false match rate of two single faces, measured by `vlrface calibrate`. Somebody
+            with several enrolled faces is matched by mistake more often.
         fpir: Instead of it: the wished share of strangers that get an answer, measured likewise.
         least_score: Least score of a face that is searched; default the calibration's limit of "unrecognizable"; 0 asks
             for none.

@@ -36,6 +36,23 @@ def match_threshold(
     return point.threshold
 
 
+def beyond_measured(calibration: Calibration | None, fpir: float | None, people: int) -> str:
+    """What to know where a gallery has more people than the one in which a rate was measured; else nothing.
+
+    Args:
+        calibration: of the model, with a threshold for the rate.
+        fpir: the wished false positive identification rate; None where the rules come from elsewhere.
+        people: in the gallery.
+    """
+    measured = 0 if calibration is None or fpir is None else calibration.point("fpir", fpir).gallery_size
+    if not 0 < measured < people:
+        return ""
+    return (
+        f"warning: {people:,} people are enrolled, and the threshold for fpir {fpir:g} was measured in a gallery of "
+        f"{measured:,}: more strangers than wished will get an answer. Calibrate on more held-out people"
+    )
+
+
 def least_score_of(given: float | None, calibration: Calibration | None) -> float | None:
     """The given one; else the score below which a face is called unrecognizable, where there are scores."""
     if given is not None:

@@ -1,6 +1,7 @@
 """`vlrface gallery identify` and `verify`: who pictures may show, by the rules of a wished rate."""
 
 import csv
+import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from vlrface.encode.served import ServedModel
 from vlrface.experiment.bulk import finder
 from vlrface.experiment.options import SearchOptions
 from vlrface.experiment.places import open_gallery
-from vlrface.experiment.rules import least_score_of, match_threshold
+from vlrface.experiment.rules import beyond_measured, least_score_of, match_threshold
 from vlrface.experiment.served import load_served
 from vlrface.files import write_json, written_atomically
 from vlrface.gallery import Answer, Gallery, Rules
@@ -73,6 +74,8 @@ def identify(
     served = load_served(model, engine=options.engine, threads=options.threads)
     rules = rules_of(served, options)
     with open_gallery(place, space=served.space) as gallery:
+        if told := beyond_measured(served.calibration, options.fpir, gallery.counts[0]):
+            print(told, file=sys.stderr)
         found: list[Answered] = []
         for each in answers(gallery, served, sources, rules, options.detector):
             found.append(each)

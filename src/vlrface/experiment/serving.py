@@ -12,7 +12,7 @@ from fastapi import FastAPI
 
 from vlrface.experiment.options import EngineChoice
 from vlrface.experiment.places import open_gallery
-from vlrface.experiment.rules import least_score_of, match_threshold
+from vlrface.experiment.rules import beyond_measured, least_score_of, match_threshold
 from vlrface.service import (
     Batching,
     Limits,
@@ -108,6 +108,8 @@ def serve(
             batching=batching or Batching(),
         )
         app = create_app(served, people, finder, settings)
+        if people is not None and (told := beyond_measured(served.calibration, fpir, people.counts[0])):
+            print(told, flush=True)
         port = sock.getsockname()[1]
         host = f"[{where.host}]" if ":" in where.host else where.host
         print(f"serving {served.name} at http://{host}:{port}/ (Ctrl-C stops it)", flush=True)

@@ -41,8 +41,9 @@ class Duplicate:
     Attributes:
         number: which of the given faces, from 0.
         person: whom it equals or resembles.
-        cosine: to that person's face of the same values (1) or template.
-        face_id: the stored face of the same values; None where only the template is near.
+        cosine: to the stored face, or to the template.
+        face_id: the stored face of the same values, of this person up to the last digits; None where only the template
+            is near, or where the other face was given with it.
         enrolled: False for a face that the person has already: it is not stored twice.
     """
 

@@ -23,7 +23,8 @@ from vlrface.gallery.answers import (
     not_recognizable,
     searched,
 )
-from vlrface.gallery.sqlite import SqliteStore, create_sqlite
+from vlrface.gallery.settings import create_sqlite
+from vlrface.gallery.sqlite import SqliteStore
 from vlrface.gallery.store import Store, check_name
 from vlrface.metrics.cosine import unit_rows
 from vlrface.types import Faces, VlrfaceError
@@ -157,7 +158,7 @@ class Gallery:
         if len(unit) < len(faces) or any(np.isinf(face.recognizability) for face in faces):
             raise VlrfaceError(f"a face of {name!r} was not encoded (NaN), or its index is infinite: leave it out")
         return [
-            NewFace(row, float(face.recognizability), face.source, face.picture)
+            NewFace(row, float(face.recognizability), _text(face.source), face.picture)
             for row, face in zip(unit, faces, strict=True)
         ]
 
@@ -219,9 +220,15 @@ class Gallery:
         """
         return self._store.remove(person, actor=actor)
 
-    def people(self, *, after: str = "", limit: int = 100) -> list[Person]:
-        """People by name, in order of code points: at most `limit` of those behind `after`."""
-        return self._store.people(after, limit)
+    def people(self, *, after: str = "", limit: int = 100, containing: str = "") -> list[Person]:
+        """People by name, in order of code points.
+
+        Args:
+            after: only those behind this name.
+            limit: at most so many.
+            containing: only those whose name has this part, in capitals or not.
+        """
+        return self._store.people(after, limit, containing)
 
     def person(self, name: str) -> Person:
         """One person; VlrfaceError if there is nobody of the name."""
@@ -290,6 +297,11 @@ class Gallery:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _text(name: str) -> str:
+    """The name of a file as text: what is not UTF-8 in it is written out."""
+    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def _unit(embeddings: Float[ndarray, "n d"], what: str) -> Float32[ndarray, "m d"]:

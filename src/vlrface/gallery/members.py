@@ -51,6 +51,9 @@ class Member:
 class Members:
     """Everybody, searchable. Not thread-safe: the caller holds a lock.
 
+    Names are unique. Of people of one name in a damaged file, all but the first are called "NAME (person NUMBER)", so
+    that each can be seen and removed.
+
     The template of one face is that face. With weights by recognizability, those of several faces depend on the ranks
     of all faces of the gallery: they are made anew before the first search after a change.
     """
@@ -106,7 +109,8 @@ class Members:
                 before = pool.submit(self._index.append, embeddings)
                 for row, member in enumerate(members, len(self._by_row)):
                     self._row_of_number[member.number] = row
-                    self._row_of_name[member.name] = row
+                    if self._row_of_name.setdefault(member.name, row) != row:
+                        self._name_otherwise(member, row)
                 self._by_row += members
                 self._faces += len(members)
             if before is not None:
@@ -117,14 +121,17 @@ class Members:
         """Take in a person with all faces, in place of what was known under the number."""
         row = self._row_of_number.get(member.number)
         if row is None:
-            self._row_of_number[member.number] = self._row_of_name[member.name] = row = len(self._by_row)
+            self._row_of_number[member.number] = row = len(self._by_row)
             self._by_row.append(member)
             self._index.append(embeddings[:1])
             self._faces += len(embeddings)
         else:
             self._faces += len(embeddings) - len(self._by_row[row].face_ids)
+            del self._row_of_name[self._by_row[row].name]
             self._by_row[row] = member
             self._index.replace(row, embeddings[0])
+        if self._row_of_name.setdefault(member.name, row) != row:
+            self._name_otherwise(member, row)
         if len(embeddings) > 1:
             self._several[member.number] = embeddings
             if self._kind == "mean":
@@ -149,6 +156,15 @@ class Members:
             self._row_of_number[moved.number] = self._row_of_name[moved.name] = row
         self._changed()
 
+    def faces_of(self, name: str) -> tuple[Sequence[int], Float32[ndarray, "m d"]]:
+        """Ids and embeddings of a person's faces, oldest first; none of somebody who is not there."""
+        row = self._row_of_name.get(name)
+        if row is None:
+            return (), np.empty((0, self._index.dim), np.float32)
+        member = self._by_row[row]
+        several = self._several.get(member.number)
+        return member.face_ids, self._index[row][None] if several is None else several
+
     def template(self, name: str) -> Float32[ndarray, " d"]:
         """The vector that a person is searched by; KeyError if there is no such person."""
         self._refresh()
@@ -163,6 +179,11 @@ class Members:
             best = sorted((-score, self._by_row[row].name, row) for score, row in zip(scores, rows, strict=True))
             answers.append([Candidate(name, -score, self._by_row[row].best_face) for score, name, row in best[:count]])
         return answers
+
+    def _name_otherwise(self, member: Member, row: int) -> None:
+        while member.name in self._row_of_name:
+            member.name += f" (person {member.number})"
+        self._row_of_name[member.name] = row
 
     def _changed(self) -> None:
         self._stale = self._kind == "recognizability"

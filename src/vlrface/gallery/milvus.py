@@ -3,7 +3,8 @@
 Three collections of one prefix hold it: PREFIX_people (a template each, and what is known of the faces), PREFIX_faces
 (the embeddings) and PREFIX_log (the audit; its first row says what the gallery is for). Milvus has no transactions: an
 enrolment writes the faces first and then all its people in one request, so that nobody is there by halves; faces that
-no person names, of an enrolment that broke off, are never read and go with the next opening.
+no person names, of an enrolment that broke off, are never read, and go before the next enrolment or removal. Nothing is
+flushed: what Milvus has acknowledged is in its log, and these collections are read with the consistency "Strong".
 
 What it does not give: one program writes at a time; templates are means, for weights by rank would have to be made anew
 for everybody with each enrolment; nothing is encrypted; a removal takes the person from every answer, and the bytes go
@@ -12,6 +13,7 @@ when Milvus compacts its segments. Use SQLite where that matters.
 
 import hashlib
 import heapq
+import json
 import threading
 import time
 from collections.abc import Generator, Iterator, Sequence
@@ -45,7 +47,7 @@ PREFIX: Final = "vlrface"
 
 _PEOPLE, _FACES, _LOG = "people", "faces", "log"
 _AT_ONCE: Final = 1000
-_LONGEST: Final = 65_000
+_LONGEST: Final = 65_000  # of a JSON value; Milvus takes 65,536 bytes
 
 
 def create_milvus(uri: str, info: Info, *, prefix: str = PREFIX, token: str = "") -> None:
@@ -86,7 +88,6 @@ def create_milvus(uri: str, info: Info, *, prefix: str = PREFIX, token: str = ""
             client.create_collection(f"{prefix}_{part}", schema=schema, index_params=index, consistency_level="Strong")
         row = {"id": 0, "unused": [0.0, 0.0], "value": {**asdict(info), "next": 1}}
         client.insert(f"{prefix}_{_LOG}", [row])
-        client.flush(f"{prefix}_{_LOG}")
         client.close()
 
 
@@ -119,6 +120,7 @@ class MilvusStore:
                 self._client.load_collection(self._name(part))
             values = self._first()
         self._info = Info(**{key: values[key] for key in asdict(Info("x", 1))})
+        self._whole = False  # whether every face is known to be somebody's
 
     @property
     def info(self) -> Info:
@@ -135,9 +137,11 @@ class MilvusStore:
     ) -> list[Enrolment]:
         """Store faces of several people; see `Gallery.enrol`."""
         with self._lock, _explained(self._uri):
-            found = find_duplicates(people, self.nearest, self._same_values, duplicate_at=duplicate_at)
+            self._clear()
+            found = find_duplicates(people, self.nearest, self._same_values, self._faces_of, duplicate_at=duplicate_at)
             rows: list[dict[str, Any]] = []
             done: list[Enrolment] = []
+            self._whole = False
             first = self._reserve(sum(len(faces) for _, faces in people) + len(people))
             for (name, faces), duplicates in zip(people, found, strict=True):
                 first, row, enrolment = self._prepared(name, faces, duplicates, first)
@@ -145,7 +149,7 @@ class MilvusStore:
                 done.append(enrolment)
             if rows:
                 self._client.upsert(self._name(_PEOPLE), rows)
-                self._client.flush(self._name(_PEOPLE))
+            self._whole = True
             for each in done:
                 self._note(actor, "enrol", each.person, f"{len(each.face_ids)} faces")
             return done
@@ -162,8 +166,19 @@ class MilvusStore:
         person = number if before is None else int(before["id"])
         number += before is None
         now = time.time()
+        enrolled = now if before is None else float(before["value"]["enrolled"])
         known: list[dict[str, Any]] = [] if before is None else list(before["value"]["faces"])
         ids = tuple(range(number, number + len(new)))
+        embeddings = np.concatenate([self._embeddings(person, known), np.stack([face.embedding for face in new])])
+        for face_id, face in zip(ids, new, strict=True):
+            index = None if np.isnan(face.recognizability) else float(face.recognizability)
+            known.append({"id": face_id, "source": face.source, "index": index, "enrolled": now})
+        value = {"name": name, "enrolled": enrolled, "faces": known}
+        if len(json.dumps(value).encode()) > _LONGEST:
+            raise VlrfaceError(
+                f"{name!r}: {len(known):,} faces are more than Milvus keeps of a person ({_LONGEST:,} bytes of JSON). "
+                "Enrol fewer, or keep the gallery in a file"
+            )
         self._client.insert(
             self._name(_FACES),
             [
@@ -176,16 +191,7 @@ class MilvusStore:
                 for face_id, face in zip(ids, new, strict=True)
             ],
         )
-        self._client.flush(self._name(_FACES))
-        for face_id, face in zip(ids, new, strict=True):
-            index = None if np.isnan(face.recognizability) else float(face.recognizability)
-            known.append({"id": face_id, "source": face.source, "index": index, "enrolled": now})
-        embeddings = np.concatenate(
-            [self._embeddings(person, known[: -len(new)]), np.stack([f.embedding for f in new])]
-        )
         template = person_template(embeddings.astype(np.float32), np.ones(len(embeddings)))
-        enrolled = now if before is None else float(before["value"]["enrolled"])
-        value = {"name": name, "enrolled": enrolled, "faces": known}
         row = {"id": person, "template": template.tolist(), "key": _key(name), "value": value}
         return number + len(new), row, Enrolment(name, ids, duplicates)
 
@@ -220,17 +226,21 @@ class MilvusStore:
         """Delete a person with all faces; the bytes go when Milvus compacts."""
         with self._lock, _explained(self._uri):
             row = self._known(person)
+            self._clear()
             number = int(row["id"])
             self._client.delete(self._name(_PEOPLE), ids=[number])
             self._client.delete(self._name(_FACES), filter=f"person == {number}")
-            for part in (_PEOPLE, _FACES):
-                self._client.flush(self._name(part))
             self._write_log(actor, "remove", f"person {number}", f"{len(row['value']['faces'])} faces")
             return Removal(person, len(row["value"]["faces"]), erased=False)
 
-    def people(self, after: str, limit: int) -> list[Person]:
-        """People by name, those behind `after`: Milvus has no order of texts, so all names are read."""
-        rows = (row for row in self._everybody() if row["value"]["name"] > after)
+    def people(self, after: str, limit: int, containing: str) -> list[Person]:
+        """People by name: Milvus has no order of texts, so all names are read."""
+        wanted = containing.casefold()
+        rows = (
+            row
+            for row in self._everybody()
+            if row["value"]["name"] > after and wanted in row["value"]["name"].casefold()
+        )
         return [_person(row) for row in heapq.nsmallest(limit, rows, key=lambda row: row["value"]["name"])]
 
     def person(self, name: str) -> Person:
@@ -246,9 +256,13 @@ class MilvusStore:
         del face_id
 
     def counts(self) -> tuple[int, int]:
-        """People and faces."""
-        rows = list(self._everybody())
-        return len(rows), sum(len(row["value"]["faces"]) for row in rows)
+        """People and faces; those of an enrolment that broke off are counted until they go."""
+        with self._lock, _explained(self._uri):
+            return self._counted(_PEOPLE), self._counted(_FACES)
+
+    def _counted(self, part: str) -> int:
+        (row,) = self._client.query(self._name(part), filter="", output_fields=["count(*)"])
+        return int(row["count(*)"])
 
     def kept(self) -> Iterator[KeptFace]:
         """All faces, person by person."""
@@ -280,15 +294,37 @@ class MilvusStore:
     def _write_log(self, actor: str, action: str, subject: str, outcome: str) -> None:
         value = {"time": time.time(), "actor": actor, "action": action, "subject": subject, "outcome": outcome}
         self._client.insert(self._name(_LOG), [{"id": time.time_ns(), "unused": [0.0, 0.0], "value": value}])
-        self._client.flush(self._name(_LOG))
 
     def _reserve(self, count: int) -> int:
         """The first of so many numbers that nobody has had."""
         values = self._first()
-        row = {"id": 0, "unused": [0.0, 0.0], "value": {**values, "next": values["next"] + count}}
+        row = {
+            "id": 0,
+            "unused": [0.0, 0.0],
+            "value": {**values, "next": values["next"] + count, "reserved": values["next"]},
+        }
         self._client.upsert(self._name(_LOG), [row])
-        self._client.flush(self._name(_LOG))
         return int(values["next"])
+
+    def _clear(self) -> None:
+        """Delete the faces that no person names, of an enrolment that broke off: they are among those it reserved.
+
+        Only who writes may do it: to others an enrolment that goes on looks the same.
+        """
+        if self._whole:
+            return
+        rows = self._all(_FACES, f"id >= {int(self._first().get('reserved', 0))}", ["id", "person"])
+        whose = {int(row["id"]): int(row["person"]) for row in rows}
+        people = sorted(set(whose.values()))
+        named: set[int] = set()
+        for start in range(0, len(people), _AT_ONCE):
+            condition = f"id in {people[start : start + _AT_ONCE]}"
+            for row in self._client.query(self._name(_PEOPLE), filter=condition, output_fields=["value"]):
+                named.update(int(face["id"]) for face in row["value"]["faces"])
+        nobodys = sorted(set(whose) - named)
+        for start in range(0, len(nobodys), _AT_ONCE):
+            self._client.delete(self._name(_FACES), ids=nobodys[start : start + _AT_ONCE])
+        self._whole = True
 
     def _first(self) -> dict[str, Any]:
         rows = self._client.query(self._name(_LOG), filter="id == 0", output_fields=["value"])
@@ -339,6 +375,12 @@ class MilvusStore:
             named = {int(face["id"]) for each in people for face in each["value"]["faces"]}
             found += [(each["value"]["name"], int(row["id"])) for each in people if int(row["id"]) in named]
         return sorted(found, key=lambda each: each[1])
+
+    def _faces_of(self, name: str) -> tuple[list[int], Float32[ndarray, "m d"]]:
+        """Ids and embeddings of a person's faces; none of somebody who is not there."""
+        row = self._row(name)
+        known = [] if row is None else row["value"]["faces"]
+        return [int(face["id"]) for face in known], self._embeddings(0 if row is None else int(row["id"]), known)
 
     def _name(self, part: str) -> str:
         return f"{self._prefix}_{part}"

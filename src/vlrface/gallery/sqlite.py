@@ -1,18 +1,15 @@
-"""A gallery in one SQLite file, searched exactly in memory.
-
-Other processes may change the file: before each answer, a look at `data_version` says whether one did, and the audit
-says whose rows to read again. Answers therefore follow every change that was acknowledged before they were asked for.
-"""
+"""A gallery in one SQLite file, searched exactly in memory: `mirror` keeps both together."""
 
 import math
 import sqlite3
 import threading
 import time
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
-from typing import Any, Final
 
 import numpy as np
 from jaxtyping import Float32
@@ -28,49 +25,25 @@ from vlrface.gallery.answers import (
     Person,
     Removal,
     StoredFace,
-    Template,
 )
 from vlrface.gallery.database import (
     blank_person,
     compact,
     connect,
-    create_database,
     empty_log,
     explained,
     finish_compacting,
-    is_blank,
     transaction,
 )
 from vlrface.gallery.duplicates import find_duplicates
-from vlrface.gallery.loading import Rows, about, stored_index
+from vlrface.gallery.loading import about, stored_index
 from vlrface.gallery.members import Member, Members
-from vlrface.gallery.sealing import KEY_VARIABLE, AesGcm, Plain, Seal
+from vlrface.gallery.mirror import Mirror
+from vlrface.gallery.settings import info_of, seal_of
 from vlrface.gallery.store import KeptFace
 from vlrface.types import VlrfaceError
 
-_KNOWN_TEXT: Final = b"vlrface gallery"
-_PARAMETERS = 500
 _LEAST_BLANK = 256
-
-
-def create_sqlite(path: Path, info: Info, key: bytes | None) -> None:
-    """Make an empty gallery.
-
-    Raises:
-        VlrfaceError: there is a file already, or the key is none.
-        OSError: it cannot be written.
-    """
-    settings: dict[str, str | int | bytes] = {
-        "space": info.space,
-        "dim": info.dim,
-        "model_name": info.model_name,
-        "template": info.template,
-        "keeps_pictures": int(info.keeps_pictures),
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-    if key is not None:
-        settings["key_check"] = AesGcm(key).close(_KNOWN_TEXT, b"key_check")
-    create_database(path, settings)
 
 
 class SqliteStore:
@@ -94,17 +67,14 @@ class SqliteStore:
         try:
             with explained(path):
                 settings = dict(self._reader.execute("SELECT name, value FROM setting"))
-                self._seal = _seal(path, settings.get("key_check"), key)
-                self._info = _info(path, settings)
-                self._rows = Rows(path, self._seal, self._info.dim)
-                self._members = Members(self._info.dim, self._info.template)
-                self._seen, self._version = 0, -1
-                self._blank = 0  # faces of removed people, now zeros
+                self._seal = seal_of(path, settings, key)
+                self._info = info_of(path, settings)
                 if not read_only:
                     self._writer = connect(path, read_only=False)
                     finish_compacting(self._writer)
                     empty_log(self._writer)  # which an interrupted removal left
-                self._load()
+                self._mirror = Mirror(path, self._reader, self._info, self._seal)
+                self._blank = self._mirror.blank
         except BaseException:
             self.close()
             raise
@@ -130,46 +100,39 @@ class SqliteStore:
         with self._write, explained(self._path):
             writer = self._writing()
             with transaction(writer):
-                with self._memory:
-                    self._refresh()
+                with self._memory:  # as the file is: nobody else writes to it now
+                    members = self._mirror.members()
                     duplicates = find_duplicates(
-                        people, self._members.nearest, self._same_values, duplicate_at=duplicate_at
+                        people, members.nearest, self._same_values, members.faces_of, duplicate_at=duplicate_at
                     )
-                done = [
-                    self._insert(writer, name, faces, found, actor)
-                    for (name, faces), found in zip(people, duplicates, strict=True)
+                    known = [members.named(name) for name, _ in people]
+                return [
+                    self._insert(writer, name, member, faces, found, actor)
+                    for (name, faces), member, found in zip(people, known, duplicates, strict=True)
                 ]
-            with self._memory:
-                self._refresh()
-            return done
 
     def _insert(
         self,
         writer: sqlite3.Connection,
         name: str,
+        member: Member | None,
         faces: Sequence[NewFace],
         duplicates: tuple[Duplicate, ...],
         actor: str,
     ) -> Enrolment:
         now = time.time()
         skipped = {each.number for each in duplicates if not each.enrolled}
-        number = self._number(writer, name, now) if len(skipped) < len(faces) else None
-        ids = tuple(
-            self._insert_face(writer, number, face, now)
-            for place, face in enumerate(faces)
-            if number is not None and place not in skipped
-        )
-        member = self._members.named(name)
-        number = member.number if number is None and member is not None else number
+        new = [face for place, face in enumerate(faces) if place not in skipped]
+        number = None if member is None else member.number
+        if number is None and new:
+            number = self._new_person(writer, name, now)
+        ids = tuple(self._insert_face(writer, number, face, now) for face in new if number is not None)
         outcome = f"{len(ids)} faces" + (f", {len(skipped)} there already" if skipped else "")
         _audit(writer, actor, "enrol", number, outcome)
         return Enrolment(name, ids, duplicates)
 
-    def _number(self, writer: sqlite3.Connection, name: str, now: float) -> int:
-        """Number of a person, who is made if new."""
-        member = self._members.named(name)
-        if member is not None:
-            return member.number
+    def _new_person(self, writer: sqlite3.Connection, name: str, now: float) -> int:
+        """The number of somebody who is made."""
         last = writer.execute("SELECT seq FROM sqlite_sequence WHERE name = 'person'").fetchone()
         number = 1 + (last[0] if last else 0)
         sealed = self._seal.close(name.encode(), about("name", number))
@@ -199,7 +162,8 @@ class SqliteStore:
         """People and faces of the same embedding, value for value."""
         digest = self._seal.digest(np.ascontiguousarray(embedding, "<f4").tobytes())
         rows = self._reader.execute("SELECT person, id FROM face WHERE digest = ? ORDER BY id", (digest,)).fetchall()
-        found = [(self._members.numbered(person), face) for person, face in rows]
+        members = self._mirror.members()
+        found = [(members.numbered(person), face) for person, face in rows]
         return [(member.name, face) for member, face in found if member is not None]
 
     def remove(self, person: str, *, actor: str) -> Removal:
@@ -211,10 +175,10 @@ class SqliteStore:
                 faces = blank_person(writer, number)
                 _audit(writer, actor, "remove", number, f"{faces} faces")
             with self._memory:
-                self._refresh()
                 erased = empty_log(writer)
                 self._blank += faces
-                if self._blank > max(_LEAST_BLANK, self._members.faces // 2) or not len(self._members):
+                members = self._mirror.members()
+                if self._blank > max(_LEAST_BLANK, members.faces // 2) or not len(members):
                     erased = self._compact(writer)
             return Removal(person, faces, erased)
 
@@ -228,7 +192,8 @@ class SqliteStore:
     def record(self, actor: str, action: str, person: str, outcome: str) -> None:
         """Write to the audit; a person who is not there is not named."""
         with self._write, explained(self._path):
-            member = self._known(person) if person in self._current() else None
+            with self._memory:
+                member = self._mirror.members().named(person)
             _audit(self._writing(), actor, action, None if member is None else member.number, outcome)
 
     def _writing(self) -> sqlite3.Connection:
@@ -241,22 +206,25 @@ class SqliteStore:
     def nearest(self, queries: Float32[ndarray, "n d"], count: int) -> list[list[Candidate]]:
         """The nearest people, exactly."""
         with self._memory:
-            return self._current().nearest(queries, count)
+            return self._mirror.members().nearest(queries, count)
 
     def template(self, person: str) -> Float32[ndarray, " d"]:
         """The vector that a person is searched by."""
         with self._memory:
-            return self._members.template(self._known(person).name)
+            members = self._mirror.members()
+            return members.template(_named(members, person, self._path).name)
 
-    def people(self, after: str, limit: int) -> list[Person]:
-        """People by name."""
-        import bisect
-
+    def people(self, after: str, limit: int, containing: str) -> list[Person]:
+        """People by name; somebody who is removed meanwhile is left out."""
         with self._memory:
-            members = self._current()
-            names = members.names()
-            start = bisect.bisect_right(names, after)
-            return [_person(self._known(name)) for name in names[start : start + limit]]
+            names = self._mirror.members().names()
+        behind = range(bisect_right(names, after), len(names))
+        wanted = containing.casefold()
+        found = (names[i] for i in behind if not wanted or wanted in names[i].casefold())  # searches go on meanwhile
+        listed = list(islice(found, limit))
+        with self._memory:
+            members = self._mirror.members()
+            return [_person(member) for name in listed if (member := members.named(name)) is not None]
 
     def person(self, name: str) -> Person:
         """One person."""
@@ -266,15 +234,15 @@ class SqliteStore:
     def counts(self) -> tuple[int, int]:
         """People and faces."""
         with self._memory:
-            members = self._current()
+            members = self._mirror.members()
             return len(members), members.faces
 
     # What is read from the file.
 
     def faces(self, person: str) -> list[StoredFace]:
         """Faces of a person."""
-        with self._memory, explained(self._path):
-            return [face for face, _ in self._stored(self._known(person))]
+        with self._memory, self._mirror.state() as members:
+            return [face for face, _ in self._stored(_named(members, person, self._path))]
 
     def _stored(self, member: Member) -> list[tuple[StoredFace, bytes]]:
         rows = self._reader.execute(
@@ -299,25 +267,27 @@ class SqliteStore:
 
     def picture(self, face_id: int) -> bytes | None:
         """The JPEG of a face."""
-        with self._memory, explained(self._path):
+        with self._memory, self._mirror.state() as members:
             row = self._reader.execute(
                 "SELECT person, jpeg FROM picture JOIN face ON face.id = picture.face WHERE picture.face = ?",
                 (face_id,),
             ).fetchone()
-            return None if row is None else self._seal.open(row[1], about("picture", row[0]))
+            if row is None or members.numbered(row[0]) is None:  # rows of removed people are zeros for a while
+                return None
+            return self._seal.open(row[1], about("picture", row[0]))
 
     def kept(self) -> Iterator[KeptFace]:
         """All faces, by name; somebody who is removed meanwhile is left out."""
         with self._memory:
-            names = list(self._current().names())
+            names = self._mirror.members().names()
         for name in names:
-            with self._memory, explained(self._path):
-                member = self._current().named(name)
+            with self._memory, self._mirror.state() as members:
+                member = members.named(name)
                 stored = [] if member is None else self._stored(member)
                 person = None if member is None else _person(member)
             for face, sealed in stored:
                 assert person is not None and member is not None  # noqa: PT018, S101
-                yield KeptFace(person, face, self._rows.embeddings([sealed], [member.number])[0])
+                yield KeptFace(person, face, self._mirror.rows.embeddings([sealed], [member.number])[0])
 
     def audit(self, limit: int) -> list[AuditEntry]:
         """The newest entries, newest first."""
@@ -330,92 +300,17 @@ class SqliteStore:
             for when, actor, action, person, outcome in rows
         ]
 
-    # What keeps memory and file together.
-
-    def _current(self) -> Members:
-        with self._memory, explained(self._path):
-            self._refresh()
-            return self._members
-
     def _known(self, person: str) -> Member:
-        member = self._current().named(person)
-        if member is None:
-            raise VlrfaceError(f"{person!r} is not in the gallery {self._path}. `vlrface gallery list` shows who is")
-        return member
-
-    def _refresh(self) -> None:
-        """Read again whoever was changed since the last look."""
-        (version,) = self._reader.execute("PRAGMA data_version").fetchone()
-        if version == self._version:
-            return
-        self._version = version
-        changed = self._reader.execute(
-            "SELECT person, max(id) FROM audit WHERE id > ? GROUP BY person", (self._seen,)
-        ).fetchall()
-        self._seen = max([self._seen, *(last for _, last in changed)])
-        people = [person for person, _ in changed if person is not None]
-        for start in range(0, len(people), _PARAMETERS):
-            self._read_again(people[start : start + _PARAMETERS])
-
-    def _read_again(self, people: list[int]) -> None:
-        marks = ",".join("?" * len(people))
-        named = self._reader.execute(f"SELECT id, name, enrolled FROM person WHERE id IN ({marks})", people).fetchall()  # noqa: S608
-        rows = self._reader.execute(
-            f"SELECT person, id, recognizability, embedding FROM face WHERE person IN ({marks}) ORDER BY id",  # noqa: S608
-            people,
-        ).fetchall()
-        faces: dict[int, list[Any]] = {}
-        for person, *rest in rows:
-            faces.setdefault(person, []).append(rest)
-        there = {number for number, name, _ in named if not is_blank(name)}
-        for gone in set(people) - there:
-            self._members.drop(gone)
-        for number, name, enrolled in named:
-            mine = faces.get(number)
-            if mine and number in there:
-                ids, indices, values = zip(*mine, strict=True)
-                embeddings = self._rows.embeddings(values, [number] * len(mine))
-                self._members.put(self._rows.member(number, name, enrolled, ids, indices), embeddings)
-
-    def _load(self) -> None:
-        """Read everything, in one state of the file."""
-        reader = self._reader
-        (self._version,) = reader.execute("PRAGMA data_version").fetchone()
-        reader.execute("BEGIN")
-        try:
-            (seen,) = reader.execute("SELECT coalesce(max(id), 0) FROM audit").fetchone()
-            self._blank = self._rows.load(reader, self._members)
-        finally:
-            reader.execute("COMMIT")
-        self._seen = seen
+        """Somebody who is there now."""
+        with self._memory:
+            return _named(self._mirror.members(), person, self._path)
 
 
-def _seal(path: Path, check: bytes | None, key: bytes | None) -> Seal:
-    if check is None:
-        return Plain()
-    if key is None:
-        raise VlrfaceError(f"{path}: an encrypted gallery. Give its key in the environment variable {KEY_VARIABLE}")
-    seal = AesGcm(key)
-    try:
-        seal.open(check, b"key_check")
-    except VlrfaceError as error:
-        raise VlrfaceError(f"{path}: encrypted with another key than the one in {KEY_VARIABLE}") from error
-    return seal
-
-
-def _info(path: Path, settings: dict[str, Any]) -> Info:
-    try:
-        template: Template = "recognizability" if settings["template"] == "recognizability" else "mean"
-        return Info(
-            space=str(settings["space"]),
-            dim=int(settings["dim"]),
-            model_name=str(settings["model_name"]),
-            template=template,
-            keeps_pictures=bool(settings["keeps_pictures"]),
-            encrypted="key_check" in settings,
-        )
-    except (KeyError, ValueError) as error:
-        raise VlrfaceError(f"{path}: a damaged gallery (setting {error}). Restore it from a copy") from error
+def _named(members: Members, person: str, path: Path) -> Member:
+    member = members.named(person)
+    if member is None:
+        raise VlrfaceError(f"{person!r} is not in the gallery {path}. `vlrface gallery list` shows who is")
+    return member
 
 
 def _audit(writer: sqlite3.Connection, actor: str, action: str, person: int | None, outcome: str) -> None:

@@ -47,8 +47,8 @@ class Store(Protocol):
         """Delete a person with all faces; VlrfaceError for somebody who is not there."""
         ...
 
-    def people(self, after: str, limit: int) -> list[Person]:
-        """People by name, those behind `after`."""
+    def people(self, after: str, limit: int, containing: str) -> list[Person]:
+        """People by name: those behind `after` whose name has the part `containing`, in capitals or not."""
         ...
 
     def person(self, name: str) -> Person:

@@ -33,7 +33,6 @@ from vlrface.service.running import Service
 from vlrface.types import VlrfaceError
 
 _MOST_LISTED = 1000
-_MOST_SEARCHED = 200_000
 _LARGEST_ID = 2**63 - 1  # of SQLite
 _LONGEST_NAME = 200
 
@@ -50,7 +49,7 @@ class PeopleQuery(BaseModel):
     search: str = Field(
         "",
         max_length=_LONGEST_NAME,
-        description="Part of the name, in capitals or not. `next` may come before `limit`.",
+        description="Part of the name, in capitals or not.",
     )
 
 
@@ -169,23 +168,9 @@ def _known(service: Service, person: str) -> str:
 
 
 def _listed(gallery: Gallery, query: PeopleQuery) -> tuple[list[Person], str | None]:
-    """A part of the list, and behind whom the next begins; a search looks at so many names and no more."""
-    if not query.search:
-        found = gallery.people(after=query.after, limit=query.limit)
-        return found, found[-1].name if len(found) == query.limit else None
-    wanted = query.search.casefold()
-    found, after = list[Person](), query.after
-    for _ in range(0, _MOST_SEARCHED, _MOST_LISTED):
-        part = gallery.people(after=after, limit=_MOST_LISTED)
-        for each in part:
-            after = each.name
-            if wanted in after.casefold():
-                found.append(each)
-            if len(found) == query.limit:
-                return found, after
-        if len(part) < _MOST_LISTED:
-            return found, None
-    return found, after
+    """A part of the list, and behind whom the next begins."""
+    found = gallery.people(after=query.after, limit=query.limit, containing=query.search)
+    return found, found[-1].name if len(found) == query.limit else None
 
 
 def _shown(service: Service, person: str) -> PersonReply:
