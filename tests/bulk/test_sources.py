@@ -55,7 +55,7 @@ def test_shards_tables_and_videos_are_read_in_any_order(shard, table, video, fol
     [
         ("nowhere", "no such file, folder or pattern"),
         ("*.nothing", "nothing fits this pattern"),
-        ("broken.tar", "not an uncompressed tar shard"),
+        ("broken.tar", "no whole tar file"),
         ("broken.parquet", "no Parquet table"),
         ("broken.avi", "no video that OpenCV can read"),
         ("again.txt", "line 1 names a list again"),
