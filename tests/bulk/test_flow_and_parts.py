@@ -54,6 +54,30 @@ def test_few_pictures_are_ahead_however_many_there_are(model, folder):
     assert threading.active_count() < 20
 
 
+def test_what_is_read_and_not_decoded_is_bounded_in_bytes(model, shard, monkeypatch):
+    monkeypatch.setattr("vlrface.bulk.flow._MOST_BYTES", 1)
+    one = next(list_items([str(shard)]))
+    asked = []
+    go = threading.Event()
+
+    def items():
+        for number in range(40):
+            asked.append(number)
+            if number == 10:  # so many would have been asked for, were nothing waited for
+                go.set()
+            yield one
+
+    def find(picture):
+        go.wait(0.2)
+        seen.append(len(asked))
+        go.set()
+        return [picture]
+
+    seen = []
+    assert len(list(look_at(items(), model, threads=2, find=find))) == 40
+    assert seen[0] <= 2 + 2  # two are held, and one more is asked for
+
+
 @pytest.mark.parametrize("form", ["npz", "parquet"])
 @pytest.mark.parametrize("columns", ["scores", "embeddings"])
 def test_parts_come_back(form, columns, model, folder, tmp_path):
@@ -94,3 +118,26 @@ def test_parts_of_other_work_are_refused(model, folder, tmp_path):
     (tmp_path / "full" / "mine.txt").touch()
     with pytest.raises(VlrfaceError, match="holds other things"):
         open_parts(tmp_path / "full", Job({}), "npz")
+
+
+def written(folder, model, items, numbers, form="parquet"):
+    """Parts of two items each."""
+    parts = open_parts(folder, Job({"model": "m"}, part_items=2), form)
+    for number in numbers:
+        its = items[2 * number : 2 * number + 2]
+        parts.write(number, its, [row for _, each in look_at(iter(its), model) for row in each])
+    return parts
+
+
+@pytest.mark.parametrize("form", ["npz", "parquet"])
+def test_parts_behind_a_gap_are_there_only_if_they_fit(form, model, folder, tmp_path):
+    items = list(list_items([str(folder)]))
+    parts = written(tmp_path / "parts", model, items, (0, 2, 3), form)
+    assert parts.count() == 1
+    left = [(number, its, there) for number, its, there in parts.missing(iter(items[2:]), 1)]
+    assert left == [(1, items[2:4], False), (2, items[4:6], True), (3, items[6:], True)]
+    parts.path(3).write_bytes(parts.path(3).read_bytes()[:50])
+    fewer = items[:3] + items[4:]  # all behind it move up
+    assert [there for *_, there in parts.missing(iter(fewer[2:]), 1)] == [False, False]
+    assert not parts.path(3).exists()  # nothing lies there any more
+    assert parts.path(2).exists()

@@ -1,14 +1,18 @@
 """What is listed, in which order, and what is read there."""
 
+import tarfile
+from functools import partial
+
+import cv2
 import numpy as np
 import pytest
 
-from vlrface.bulk import FrameOptions, Reader, list_items
+from vlrface.bulk import FrameOptions, Item, Reader, list_items
 from vlrface.bulk.reading import decoded
-from vlrface.images.decode import DecodeError
+from vlrface.images.decode import DecodeError, DecodeLimits, check_size
 from vlrface.types import VlrfaceError
 
-from .conftest import picture
+from .conftest import picture, png
 
 
 def reds(items):
@@ -55,7 +59,7 @@ def test_shards_tables_and_videos_are_read_in_any_order(shard, table, video, fol
     [
         ("nowhere", "no such file, folder or pattern"),
         ("*.nothing", "nothing fits this pattern"),
-        ("broken.tar", "not an uncompressed tar shard"),
+        ("broken.tar", "no whole tar file"),
         ("broken.parquet", "no Parquet table"),
         ("broken.avi", "no video that OpenCV can read"),
         ("again.txt", "line 1 names a list again"),
@@ -83,3 +87,140 @@ def test_frames_are_counted_from_one():
     with pytest.raises(VlrfaceError, match="one by one"):
         FrameOptions(every=0)
     assert picture(3)[0, 0, 0] == 3
+
+
+def test_a_damaged_shard_is_told_from_one_that_ends(shard, tmp_path):
+    data = bytearray(shard.read_bytes())
+    with tarfile.open(shard) as tar:
+        at = tar.getmembers()[2].offset
+    data[at + 10] ^= 0xFF
+    (tmp_path / "crops").mkdir()
+    for name, damaged in (("flipped.tar", bytes(data)), ("cut.tar", shard.read_bytes()[:at])):
+        path = tmp_path / "crops" / name
+        path.write_bytes(damaged)
+        with pytest.raises(VlrfaceError, match=f"{name}: damaged or cut off at byte {at}"):
+            list(list_items([str(path)]))
+        *whole, bad = list_items([str(tmp_path / "crops")])
+        assert [item.name for item in whole] == ["x/10.png"]
+        assert bad.key == str(path)
+        assert bad.reason.startswith("damaged or cut off")
+        path.unlink()
+
+
+def test_a_member_that_is_too_large_is_not_left_out(shard, monkeypatch):
+    monkeypatch.setattr("vlrface.bulk.items.MAX_PICTURE_BYTES", 20)
+    items = list(list_items([str(shard)]))
+    assert [item.name for item in items] == ["x/10.png", "x/11.png", "x/12.png"]
+    with pytest.raises(DecodeError, match=r"shard-0\.tar#x/10\.png: has \d+ bytes, more than 20"):
+        Reader().read(items[0])
+
+
+def test_what_is_unreadable_among_others_is_one_item(folder, tmp_path, capfd):
+    (folder / "b" / "code.ts").write_text("export const x = 1\n")
+    (folder / "m.parquet").write_bytes(b"\x07" * 100)
+    (folder / "n.tar").write_bytes(b"\x07" * 2000)
+    (tmp_path / "list.txt").write_text("crops/b\ncrops/m.parquet\ncrops/gone.png\ncrops/none*.png\n")
+    among = list(list_items([str(folder)]))
+    bad = {item.key.removeprefix(f"{folder}/"): item.reason for item in among if item.reason}
+    assert set(bad) == {"b/code.ts", "m.parquet", "n.tar"}
+    assert len(among) == 10
+    assert "no video that OpenCV can read" in bad["b/code.ts"]
+    assert [item.key for item in list_items([f"{folder}/*.tar"]) if item.reason] == [f"{folder}/n.tar"]
+    listed = [item for item in list_items([str(tmp_path / "list.txt")]) if item.reason]
+    assert [item.key.rsplit("/", 1)[1] for item in listed] == ["code.ts", "m.parquet", "gone.png", "none*.png"]
+    assert reds(listed) == [None] * 4
+    with pytest.raises(VlrfaceError, match="no video"):
+        list(list_items([str(folder / "b" / "code.ts")]))
+    capfd.readouterr()  # OpenCV complains, too
+
+
+@pytest.mark.parametrize("said", [3, 200_000_000])
+@pytest.mark.parametrize("every", [1, 2, 200])
+def test_what_a_video_says_of_its_length_is_not_believed(said, every, video):
+    data = bytearray(video.read_bytes())
+    for place in (data.find(b"avih") + 8 + 16, data.find(b"strh") + 8 + 32):
+        data[place : place + 4] = said.to_bytes(4, "little")
+    expected = list(list_items([str(video)], FrameOptions(every)))
+    colours = reds(expected)
+    video.write_bytes(data)
+    found = list(list_items([str(video)], FrameOptions(every)))
+    assert found == expected
+    assert [item.place for item in found] == list(range(0, 8, every))
+    assert reds(found) == colours
+    assert reds(found[2:]) == colours[2:]  # as one that goes on
+
+
+def test_sparse_frames_are_sought(tmp_path):
+    path = tmp_path / "long.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (32, 32))
+    for number in range(450):
+        writer.write(np.full((32, 32, 3), number // 2, np.uint8))
+    writer.release()
+    items = list(list_items([str(path)], FrameOptions(150)))
+    assert [item.place for item in items] == [0, 150, 300]
+    np.testing.assert_allclose(reds(items), [0, 75, 150], atol=3)
+    assert reds(items[::-1]) == reds(items)[::-1]
+
+
+def test_frames_keep_to_the_limits(video, monkeypatch):
+    (item, *_) = list_items([str(video)])
+    monkeypatch.setattr("vlrface.bulk.videos.check_size", partial(check_size, limits=DecodeLimits(max_pixels=1000)))
+    with pytest.raises(DecodeError, match="32 x 32 pixels are more than 1,000"):
+        list(list_items([str(video)]))
+    with pytest.raises(DecodeError, match="more than 1,000"):
+        Reader().read(item)
+
+
+def parquet_of(path, column, **options):
+    from pyarrow import parquet, table
+
+    parquet.write_table(table({"image": column}), path, **options)
+    return path
+
+
+def test_a_row_group_is_not_read_whole(tmp_path):
+    path = parquet_of(tmp_path / "t.parquet", [png(n) for n in range(100)])
+    reader = Reader()
+    items = list(list_items([str(path)]))
+    assert reader.read(items[0]) == png(0)
+    held = reader._open[1]
+    assert len(held._batch) < 50
+    assert [reader.read(items[n]) for n in (99, 3, 4, 50)] == [png(n) for n in (99, 3, 4, 50)]
+    reader.close()
+
+
+def test_a_damaged_table_fails_by_rows(tmp_path):
+    from pyarrow import parquet
+
+    path = parquet_of(tmp_path / "t.parquet", [png(n) for n in range(12)], row_group_size=4, use_dictionary=False)
+    data = bytearray(path.read_bytes())
+    at = parquet.ParquetFile(path).metadata.row_group(1).column(0).data_page_offset
+    data[at : at + 20] = bytes(each ^ 0x5A for each in data[at : at + 20])
+    path.write_bytes(data)
+    items = list(list_items([str(path)]))
+    assert reds(items) == [0, 1, 2, 3, None, None, None, None, 8, 9, 10, 11]
+    with pytest.raises(DecodeError, match=r"t\.parquet#5: cannot be read \((?!None)"):
+        Reader().read(items[5])
+
+
+def test_paths_of_a_table_stay_in_its_folder_and_are_text(folder, tmp_path):
+    import pyarrow as pa
+
+    names = ["crops/1.png", str(folder / "1.png"), "../1.png"]
+    path = parquet_of(tmp_path / "paths.parquet", names)
+    items = list(list_items([str(path)]))
+    assert reds(items) == [1, None, None]
+    for item in items[1:]:
+        with pytest.raises(DecodeError, match=r"paths\.parquet#[12]: .*points outside its root"):
+            Reader().read(item)
+    offsets, texts = pa.py_buffer(np.array([0, 4, 15], "i4").tobytes()), pa.py_buffer(b"a\xff\xfebcrops/1.png")
+    broken = parquet_of(tmp_path / "broken.parquet", pa.Array.from_buffers(pa.string(), 2, [None, offsets, texts]))
+    items = list(list_items([str(broken)]))
+    assert reds(items) == [None, 1]
+    with pytest.raises(DecodeError, match=r"broken\.parquet#0: cannot be read \(.*utf-8"):
+        Reader().read(items[0])
+
+
+def test_a_file_name_that_is_none_fails_alone():
+    with pytest.raises(DecodeError, match="cannot be read"):
+        Reader().read(Item("member", "a\0b.tar", 0, 1, "x.png"))

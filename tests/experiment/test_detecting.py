@@ -5,6 +5,7 @@ import hashlib
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import cv2
@@ -19,6 +20,7 @@ from vlrface.images.aligning import TEMPLATE
 from vlrface.images.decode import decode, encode_png
 from vlrface.images.detect import Detection, Detector, cut, in_order
 from vlrface.images.procedural import procedural_faces
+from vlrface.metrics.calibration import Calibration
 from vlrface.types import VlrfaceError
 
 BOXES = ((60.0, 8.0, 20.0, 26.0), (5.0, 8.0, 20.0, 26.0), (30.0, 2.0, 20.0, 26.0))
@@ -140,6 +142,7 @@ def test_a_model_scores_the_very_crops(photos, tmp_path, monkeypatch):
     class Means(ServedModel):
         def __init__(self):
             object.__setattr__(self, "space", "made")
+            object.__setattr__(self, "calibration", None)
 
         def look(self, crops, batch_size=64):  # noqa: ARG002
             means = np.array([crop.mean() for crop in crops], np.float32)
@@ -156,6 +159,22 @@ def test_a_model_scores_the_very_crops(photos, tmp_path, monkeypatch):
         assert float(row["recognizability"]) == pytest.approx(mean, abs=1e-3)
         assert float(row["score"]) == pytest.approx(mean / 255, abs=1e-4)
         assert row["verdict"] == "doubtful"
+
+
+def test_a_model_that_was_calibrated_anew_does_not_go_on(photos, tmp_path, monkeypatch):
+    calibrated = Calibration(1.0, 0.0, 0.0, 1.0, gallery_size=9, faces=9, rank1=0.5, calibration_error=0.1)
+
+    class Made(ServedModel):
+        def __init__(self, calibration):
+            object.__setattr__(self, "space", "made")
+            object.__setattr__(self, "calibration", calibration)
+
+    monkeypatch.setattr(Three, "detect", lambda *_: 1 / 0)
+    for slope, error in ((1.0, ZeroDivisionError), (1.0, ZeroDivisionError), (2.0, VlrfaceError)):
+        made = Made(replace(calibrated, slope=slope))
+        monkeypatch.setattr(detecting, "_served", lambda _, made=made: made)
+        with pytest.raises(error):
+            run(photos, tmp_path / "out", model=tmp_path / "model.onnx")
 
 
 def test_aligned_crops_say_so_and_why_not(photos, tmp_path):

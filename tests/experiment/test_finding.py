@@ -3,15 +3,18 @@
 import csv
 import json
 import typing
+import weakref
 
 import cv2
 import numpy as np
 import pytest
 
-from vlrface.experiment import options
+from vlrface.data.manifest import Manifest
+from vlrface.experiment import finding, options
 from vlrface.experiment.encoding import encode_pictures
 from vlrface.experiment.finding import NOTHING_LEFT, find_unrecognizable
 from vlrface.experiment.options import ModelOptions
+from vlrface.images.decode import DecodeError
 from vlrface.images.degrade import degraded
 from vlrface.images.procedural import procedural_faces
 from vlrface.report import Projection
@@ -126,6 +129,30 @@ def test_lists_and_encoded_faces_give_the_same(folder, model, found, tmp_path):
     for pool in (tmp_path / "list.txt", tmp_path / "list.csv", faces):
         again = find_unrecognizable(pool, model, tmp_path / "out", pictures=folder, model_options=GREY, progress=False)
         assert again.scores == pytest.approx(result.scores, abs=1e-6, nan_ok=True)
+
+
+def test_whole_pictures_are_destroyed_one_by_one(monkeypatch):
+    alive: list[weakref.ref] = []
+    most = 0
+
+    def picture(_, row):
+        nonlocal most
+        if row == 7:
+            raise DecodeError("damaged")
+        made = np.full((40, 50, 3), row, np.uint8)
+        most = max(most, sum(each() is not None for each in alive))
+        alive.append(weakref.ref(made))
+        return made
+
+    monkeypatch.setattr(Manifest, "picture", picture)
+    looks, destroyed, origins = finding._seen(finding._manifest(np.array([f"#{n}" for n in range(20)]), None), 0)
+    assert most <= 2
+    assert origins.tolist() == [row for row in range(20) if row != 7]
+    assert len(destroyed) == 19
+    assert max(max(picture.shape) for picture in destroyed) < 20
+    assert np.isnan(looks[7]).all()
+    same = degraded([np.full((40, 50, 3), row, np.uint8) for row in origins], NOTHING_LEFT, 0)
+    assert all(np.array_equal(ours, theirs) for ours, theirs in zip(destroyed, same, strict=True))
 
 
 def test_what_cannot_be_searched_is_refused(folder, model, tmp_path):

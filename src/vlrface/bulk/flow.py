@@ -2,8 +2,9 @@
 
 from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -16,6 +17,7 @@ from vlrface.encode.served import ServedModel
 from vlrface.images.decode import DecodeError
 
 _AHEAD: Final = 4  # batches that are decoded before they are needed
+_MOST_BYTES: Final = 128 * 2**20  # of pictures that were read and wait to be decoded
 _MOST_ITEMS: Final = 4  # items a face of a batch, where whole pictures show none
 
 
@@ -96,10 +98,11 @@ def _decoded_ahead(
     """Items with their faces, in order, of which so many are decoded before they are asked for."""
     reader = Reader()
     waiting: deque[tuple[Item, Future[_Seen]]] = deque()
+    read = _InMemory(threads)
     with ThreadPoolExecutor(threads) as pool:
         try:
             for item in items:
-                waiting.append((item, _submitted(pool, reader, item, model, find)))
+                waiting.append((item, _submitted(pool, reader, item, model, find, read)))
                 if len(waiting) > ahead:
                     first, future = waiting.popleft()
                     yield first, future.result()
@@ -111,14 +114,35 @@ def _decoded_ahead(
             reader.close()
 
 
+class _InMemory:
+    """What was read and is not decoded yet: so many bytes, but something for each thread."""
+
+    def __init__(self, threads: int) -> None:
+        self._threads = threads
+        self._held: deque[tuple[Future[_Seen], int]] = deque()
+        self._bytes = 0
+
+    def add(self, future: Future[_Seen], size: int) -> None:
+        """Note one more; wait until there is room."""
+        self._held.append((future, size))
+        self._bytes += size
+        while len(self._held) > self._threads and self._bytes > _MOST_BYTES:
+            oldest, its_size = self._held.popleft()
+            wait([oldest])
+            self._bytes -= its_size
+
+
 def _submitted(
-    pool: ThreadPoolExecutor, reader: Reader, item: Item, model: ServedModel, find: FindFaces | None
+    pool: ThreadPoolExecutor, reader: Reader, item: Item, model: ServedModel, find: FindFaces | None, read: _InMemory
 ) -> Future[_Seen]:
     try:
         raw = reader.read(item)
     except DecodeError as error:
         return pool.submit(_Seen, item.key, (), (), str(error))
-    return pool.submit(_seen, raw, item.key, model, find)
+    future = pool.submit(_seen, raw, item.key, model, find)
+    if not isinstance(raw, Path):
+        read.add(future, len(raw) if isinstance(raw, bytes) else raw.nbytes)
+    return future
 
 
 def _seen(raw: Raw, key: str, model: ServedModel, find: FindFaces | None) -> _Seen:

@@ -1,18 +1,21 @@
 """What there is to look at, one small description after the other: files, members of shards, rows of tables, frames.
 
-Listing opens no picture and keeps nothing: ten million pictures are listed in the memory of one folder. The order is
-the same each time, so that a place in it says what has been done.
+Listing opens no picture and keeps nothing: ten million pictures are listed in the memory of one folder. Only videos are
+passed over, to count their frames. The order is the same each time, so that a place in it says what has been done.
 """
 
 import glob
 import os
-import tarfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
+from vlrface.bulk.tables import picture_column
+from vlrface.bulk.videos import frame_numbers
 from vlrface.data.folder import is_image_name
+from vlrface.data.packed import MAX_PICTURE_BYTES
+from vlrface.data.tar import tar_members
 from vlrface.types import VlrfaceError
 
 Kind = Literal["file", "member", "row", "frame"]
@@ -20,7 +23,6 @@ Kind = Literal["file", "member", "row", "frame"]
 VIDEOS: Final = frozenset((".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".ts"))
 """Endings of video files."""
 
-_MAX_MEMBER: Final = 64 * 2**20
 _GLOB: Final = frozenset("*?[")
 
 
@@ -30,9 +32,11 @@ class FrameOptions:
 
     Attributes:
         every: each so-manieth, from the first.
+        estimated: believe what videos say of their length, which is fast, and wrong for some: for an estimate only.
     """
 
     every: int = 1
+    estimated: bool = False
 
     def __post_init__(self) -> None:
         if self.every < 1:
@@ -47,8 +51,10 @@ class Item:
         kind: "file" on disk, "member" of a tar shard, "row" of a Parquet table, "frame" of a video.
         path: the file, the shard, the table or the video.
         place: member: byte where it begins; row: number in the table; frame: number in the video, from 0.
-        size: member: bytes.
+        size: member: bytes; frame: each so-manieth is taken.
         name: member: its name.
+        reason: why there is no picture; "" if there may be one. A container that cannot be read is a "file" with its
+            reason.
     """
 
     kind: Kind
@@ -56,6 +62,7 @@ class Item:
     place: int = 0
     size: int = 0
     name: str = ""
+    reason: str = ""
 
     @property
     def key(self) -> str:
@@ -67,6 +74,9 @@ class Item:
 
 def list_items(sources: Sequence[str], frames: FrameOptions | None = None) -> Iterator[Item]:
     """Everything that sources hold, in their order, each folder's in the order of names.
+
+    What cannot be read stops nothing unless it was named: in folders, patterns and lists it becomes one item with its
+    reason, behind what could be read of it.
 
     Args:
         sources: files, folders with all that is below them, patterns (`*`, `?`, `[...]`, `**`), tar shards, Parquet
@@ -93,7 +103,7 @@ def _listed(source: str, frames: FrameOptions) -> Iterator[Item]:
             raise VlrfaceError(f"{source}: nothing fits this pattern")
         for each in found:
             if os.path.isfile(each):
-                yield from _file(each, frames, named=False)
+                yield from _found(each, frames)
     else:
         raise VlrfaceError(f"{source}: no such file, folder or pattern")
 
@@ -109,9 +119,22 @@ def _folder(folder: str, frames: FrameOptions) -> Iterator[Item]:
             continue
         path = os.path.join(folder, name)
         if is_folder:
-            yield from _folder(path, frames)
+            yield from _failing(path, _folder(path, frames))
         else:
-            yield from _file(path, frames, named=False)
+            yield from _found(path, frames)
+
+
+def _found(path: str, frames: FrameOptions) -> Iterator[Item]:
+    """A file that nobody named."""
+    return _failing(path, _file(path, frames, named=False))
+
+
+def _failing(path: str, items: Iterator[Item]) -> Iterator[Item]:
+    """The items; where no more can be read, one that says so."""
+    try:
+        yield from items
+    except VlrfaceError as error:
+        yield Item("file", path, reason=str(error).removeprefix(f"{path}: "))
 
 
 def _file(path: str, frames: FrameOptions, *, named: bool) -> Iterator[Item]:
@@ -119,9 +142,10 @@ def _file(path: str, frames: FrameOptions, *, named: bool) -> Iterator[Item]:
     if ending == ".tar":
         yield from _members(path)
     elif ending == ".parquet":
-        yield from _rows(path)
+        yield from (Item("row", path, row) for row in range(picture_column(Path(path))[1]))
     elif ending in VIDEOS:
-        yield from _frames(path, frames)
+        numbers = frame_numbers(path, frames.every, estimated=frames.estimated)
+        yield from (Item("frame", path, number, frames.every) for number in numbers)
     elif ending == ".txt" and named:
         yield from _list(path, frames)
     elif named or is_image_name(os.path.basename(path)):
@@ -138,7 +162,8 @@ def _list(path: str, frames: FrameOptions) -> Iterator[Item]:
                     continue
                 if source.endswith(".txt"):
                     raise VlrfaceError(f"{path}: line {number} names a list again. Name pictures, folders or shards")
-                yield from _listed(os.path.join(base, source), frames)
+                place = os.path.join(base, source)
+                yield from _failing(place, _listed(place, frames))
     except (OSError, UnicodeDecodeError) as error:
         raise VlrfaceError(f"{path}: not a list of files ({error}). One path a line, in UTF-8") from error
 
@@ -146,30 +171,12 @@ def _list(path: str, frames: FrameOptions) -> Iterator[Item]:
 def _members(path: str) -> Iterator[Item]:
     try:
         # Uncompressed only: a member is read at its place.
-        with tarfile.open(path, "r:") as shard:
-            for member in shard:
-                shard.members = []  # pyright: ignore[reportAttributeAccessIssue]  # or it would keep them all
-                if member.isfile() and is_image_name(os.path.basename(member.name)) and member.size <= _MAX_MEMBER:
-                    yield Item("member", path, member.offset_data, member.size, member.name)
-    except (tarfile.TarError, OSError, EOFError) as error:
-        raise VlrfaceError(f"{path}: not an uncompressed tar shard, or damaged ({error})") from error
-
-
-def _rows(path: str) -> Iterator[Item]:
-    from vlrface.bulk.reading import picture_column
-
-    _, rows = picture_column(Path(path))
-    return (Item("row", path, row) for row in range(rows))
-
-
-def _frames(path: str, frames: FrameOptions) -> Iterator[Item]:
-    import cv2
-
-    video = cv2.VideoCapture(path)
-    try:
-        count = int(video.get(cv2.CAP_PROP_FRAME_COUNT)) if video.isOpened() else 0
-    finally:
-        video.release()
-    if count < 1:
-        raise VlrfaceError(f"{path}: no video that OpenCV can read, or it does not say how many frames it has")
-    return (Item("frame", path, number) for number in range(0, count, frames.every))
+        with open(path, "rb") as opened:
+            for member in tar_members(opened, path):
+                if is_image_name(os.path.basename(member.name)):
+                    reason = "stored as a sparse file. Pack it again without" if member.issparse() else ""
+                    if member.size > MAX_PICTURE_BYTES:
+                        reason = f"has {member.size:,} bytes, more than {MAX_PICTURE_BYTES:,}. Save it smaller"
+                    yield Item("member", path, member.offset_data, member.size, member.name, reason)
+    except OSError as error:
+        raise VlrfaceError(f"{path}: cannot be read ({error.strerror or error})") from error

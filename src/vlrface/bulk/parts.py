@@ -1,7 +1,8 @@
 """Results in parts: each is written whole or not at all, and says which items it is of. A killed run loses the last.
 
-Parts are numbered in the order of items, so how many there are says where to go on. A file `_job.json` says what they
-came from; another job is refused, for its rows would not fit to the others.
+Parts are numbered in the order of items, and each has a hash of its items: a part that is there says which need no
+second look. A cluster ends them out of order, so that a kill may leave gaps. A file `_job.json` says what they came
+from; another job is refused, for its rows would not fit to the others.
 """
 
 import hashlib
@@ -10,7 +11,7 @@ import zipfile
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -26,10 +27,16 @@ from vlrface.types import VlrfaceError
 PART_ITEMS: Final = 4096
 """Items in a part; a kill costs no more than this."""
 
+SUMMARY: Final = "_summary.json"
+"""Says of a folder of parts that it is whole."""
+
 Columns = Literal["scores", "embeddings"]
 """What is kept of a face: index, score, verdict and reason; or the embedding and its length, too."""
 
 Format = Literal["npz", "parquet"]
+
+Left = tuple[int, list[Item], bool]
+"""Number and items of a part that the parts before say nothing of, and whether it is there all the same."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,6 +139,29 @@ class Parts:
                 "Give --restart to begin again, or another output"
             )
 
+    def holds(self, number: int, items: Sequence[Item]) -> bool:
+        """Whether a part is there, readable and of these items."""
+        try:
+            return self.path(number).is_file() and self._keys(number) == keys_sha256(items)
+        except VlrfaceError:
+            return False
+
+    def missing(self, items: Iterator[Item], first: int) -> Iterator[Left]:
+        """Parts from the first that is not there. Behind the last, what is left of a longer run is deleted.
+
+        Args:
+            items: from the first of that part.
+            first: its number.
+        """
+        number = first
+        while found := list(islice(items, self.job.part_items)):
+            yield number, found, self.holds(number, found)
+            number += 1
+        for path in self.folder.glob(f"part-*.{self.form}"):
+            text = path.stem.removeprefix("part-")
+            if text.isdecimal() and int(text) >= number:
+                path.unlink(missing_ok=True)
+
     def read(self) -> Iterator[Table]:
         """All parts, in order."""
         for number in range(self.count()):
@@ -154,7 +184,7 @@ class Parts:
 
         What says whose they are goes last: a kill in between leaves parts that are known.
         """
-        ours = ("part-*", ".part-*", "._*", "_summary.json", ".items-*")
+        ours = ("part-*", ".part-*", "._*", SUMMARY, ".items-*")
         for path in [*chain.from_iterable(map(self.folder.glob, ours)), self.folder / "_job.json"]:
             path.unlink(missing_ok=True)
         if not any(self.folder.iterdir()):

@@ -4,14 +4,14 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-import cv2
-import numpy as np
 from jaxtyping import UInt8
 from numpy import ndarray
 
 from vlrface.bulk.items import Item
+from vlrface.bulk.tables import Table
+from vlrface.bulk.videos import Video
 from vlrface.images.decode import DecodeError, decode, decode_bytes
 from vlrface.types import VlrfaceError
 
@@ -21,9 +21,6 @@ Raw = Path | bytes | ndarray
 FindFaces = Callable[[UInt8[ndarray, "_ _ 3"]], Sequence[UInt8[ndarray, "_ _ 3"]]]
 """A detector: the faces of a whole picture, cut out, in order."""
 
-COLUMNS: Final = ("image", "jpg", "png", "bytes", "path", "file")
-"""Columns of a table that may hold pictures or their paths; the first that is there is taken."""
-
 
 class Reader:
     """Reads items, best in their order."""
@@ -31,7 +28,6 @@ class Reader:
     def __init__(self) -> None:
         self._open: tuple[str, Any] | None = None
         self._closing = ExitStack()
-        self._group: tuple[str, int, int, list[Any]] | None = None
 
     def read(self, item: Item) -> Raw:
         """What an item holds, not decoded; of a file, only where it is.
@@ -39,14 +35,23 @@ class Reader:
         Raises:
             DecodeError: nothing can be read there.
         """
+        if item.reason:
+            raise DecodeError(f"{item.key}: {item.reason}")
         try:
             if item.kind == "file":
                 return Path(item.path)
             if item.kind == "member":
                 return self._member(item)
-            return self._row(item) if item.kind == "row" else self._frame(item)
-        except OSError as error:
-            raise DecodeError(f"{item.key}: cannot be read ({error.strerror})") from error
+            if item.kind == "row":
+                return self._opened(item.path, lambda: _closed_by_itself(Table(Path(item.path)))).picture(item.place)
+            return self._opened(item.path, lambda: _closed_by_itself(Video(item.path))).frame(item.place, item.size)
+        except DecodeError:
+            raise
+        except VlrfaceError as error:
+            raise DecodeError(str(error)) from error
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else None
+            raise DecodeError(f"{item.key}: cannot be read ({reason or error})") from error
 
     def close(self) -> None:
         """Close what is open."""
@@ -71,34 +76,9 @@ class Reader:
             raise DecodeError(f"{item.key}: the shard is cut off")
         return data
 
-    def _row(self, item: Item) -> Raw:
-        if self._group is None or self._group[0] != item.path or not self._group[1] <= item.place < self._group[2]:
-            self._group = item.path, *_group(Path(item.path), item.place)
-        value = self._group[3][item.place - self._group[1]]
-        if isinstance(value, dict):  # as Hugging Face's data sets write pictures
-            value = value.get("bytes") or value.get("path")
-        if isinstance(value, bytes):
-            return value
-        if isinstance(value, str) and value:
-            return Path(item.path).parent / value
-        raise DecodeError(f"{item.key}: no picture in this row")
 
-    def _frame(self, item: Item) -> ndarray:
-        def open_() -> tuple[Any, Callable[[], object]]:
-            video = cv2.VideoCapture(item.path)
-            return video, video.release
-
-        video = self._opened(item.path, open_)
-        at = int(video.get(cv2.CAP_PROP_POS_FRAMES))
-        if not 0 <= item.place - at <= 100:  # a few frames on are passed over faster than sought
-            video.set(cv2.CAP_PROP_POS_FRAMES, item.place)
-            at = int(video.get(cv2.CAP_PROP_POS_FRAMES))
-        for _ in range(max(0, item.place - at)):
-            video.grab()
-        good, frame = video.read()
-        if not good:
-            raise DecodeError(f"{item.key}: the video has no such frame, or is damaged there")
-        return np.ascontiguousarray(frame[:, :, ::-1])
+def _closed_by_itself(opened: Any) -> tuple[Any, Callable[[], object]]:
+    return opened, opened.close
 
 
 def decoded(raw: Raw, key: str) -> UInt8[ndarray, "h w 3"]:
@@ -110,41 +90,3 @@ def decoded(raw: Raw, key: str) -> UInt8[ndarray, "h w 3"]:
     if isinstance(raw, Path):
         return decode(raw)
     return decode_bytes(raw, key) if isinstance(raw, bytes) else raw
-
-
-def picture_column(path: Path) -> tuple[str, int]:
-    """Which column of a Parquet table has pictures or paths (`COLUMNS`), and how many rows there are.
-
-    Raises:
-        VlrfaceError: pyarrow is missing, no table, damaged, or no such column.
-    """
-    with _table(path) as file:
-        names = file.schema_arrow.names
-        found = next((name for name in COLUMNS if name in names), None)
-        if found is None:
-            raise VlrfaceError(f"{path}: no column of pictures. Name it {' or '.join(COLUMNS)}; there are {names[:20]}")
-        return found, int(file.metadata.num_rows)
-
-
-def _group(path: Path, row: int) -> tuple[int, int, list[Any]]:
-    """First row, end and values of the row group that has a row."""
-    column, _ = picture_column(path)
-    with _table(path) as file:
-        start = 0
-        for number in range(file.num_row_groups):
-            stop = start + file.metadata.row_group(number).num_rows
-            if row < stop:
-                return start, stop, file.read_row_group(number, columns=[column]).column(0).to_pylist()
-            start = stop
-    raise DecodeError(f"{path}#{row}: the table has no such row")
-
-
-def _table(path: Path) -> Any:
-    try:
-        from pyarrow import ArrowException, parquet
-    except ImportError as error:
-        raise VlrfaceError(f"{path}: reading Parquet needs pyarrow: pip install 'vlrface[parquet]'") from error
-    try:
-        return parquet.ParquetFile(path)
-    except (ArrowException, OSError) as error:
-        raise VlrfaceError(f"{path}: damaged, or no Parquet table ({str(error).splitlines()[0][:200]})") from error

@@ -25,6 +25,7 @@ from numpy import ndarray
 from vlrface.data.packed import MAX_PICTURE_BYTES, PackedFile
 from vlrface.data.stream_index import Described, indexed
 from vlrface.data.streamed import StreamedCrops
+from vlrface.data.tar import tar_members
 from vlrface.files import written_atomically
 from vlrface.types import VlrfaceError
 
@@ -39,7 +40,6 @@ _CHOICE: Final = re.compile(r"\{([^{}]*,[^{}]*)\}")
 _LONGEST_KEY: Final = 1024  # bytes
 _LARGEST_LABEL: Final = 2**53
 _LARGEST_JSON: Final = 2**20
-_BLOCK: Final = 512  # of tar
 
 
 def stream_shards(pattern: str, root: Path, cache: Path, *, progress: bool = False) -> StreamedCrops:
@@ -142,23 +142,10 @@ def _known(file: PackedFile, cache: Path) -> _Shard:
 
 def _walked(file: PackedFile) -> _Shard:
     samples = _Samples(str(file.path))
-    end = 0
     with file.opened() as opened:
-        try:
-            with tarfile.open(fileobj=opened, mode="r:") as tar:
-                while (member := tar.next()) is not None:
-                    tar.members.clear()  # pyright: ignore[reportAttributeAccessIssue] (it would keep them all)
-                    if member.isreg() and not member.issparse():
-                        samples.add(member, opened)
-                end = tar.offset
-        except (tarfile.TarError, EOFError, ValueError, OverflowError, RecursionError) as error:
-            raise VlrfaceError(
-                f"{file.path}: no whole tar file ({error}). Copy or download it again; a compressed one must be "
-                "unpacked (gunzip), so that samples can be read at their place"
-            ) from error
-        opened.seek(end)
-        if opened.read(_BLOCK) != bytes(_BLOCK):
-            raise VlrfaceError(f"{file.path}: damaged or cut off at byte {end}. Copy or download it again")
+        for member in tar_members(opened, str(file.path)):
+            if not member.issparse():
+                samples.add(member, opened)
     return samples.finished()
 
 

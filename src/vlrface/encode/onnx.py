@@ -5,8 +5,11 @@ A model from somewhere else is a program, though a harmless one: it has no way t
 much time and memory, as any large model does.
 """
 
+import hashlib
+import json
 import os
 import re
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -15,7 +18,7 @@ from jaxtyping import Float32, UInt8
 from numpy import ndarray
 
 from vlrface.encode.card import ModelCard, PictureInput, card_beside, find_card
-from vlrface.encode.exported import ATTENTION, read_export_card
+from vlrface.encode.exported import ATTENTION, EMBEDDING, read_export_card
 from vlrface.encode.model_file import read_model_file
 from vlrface.images.framing import Framing, frame
 from vlrface.types import VlrfaceError
@@ -111,6 +114,26 @@ class OnnxEncoder:
         external = {"external_sha256": dict(self.file.external)} if self.file.external else {}
         card = said.updated(self.card).to_json()
         return {"model": self.file.path.name, "sha256": self.file.sha256, **external, "card": card}
+
+    @property
+    def space(self) -> str:
+        """Which embeddings may be compared: those of the same weights, given the same way and taken from one output.
+
+        Of an export, the space that its card states, unless it is not used as it was exported; of any other model, by
+        hashes of its files and of how it is used, names and notes of its card apart.
+        """
+        used = self._used(self.input, self.card.framing or Framing(), self._outputs[0])
+        digest = hashlib.sha256(json.dumps([used, dict(self.file.external)], sort_keys=True).encode()).hexdigest()[:8]
+        exported = read_export_card(self.file.path)
+        if exported is None:
+            return f"{self.file.sha256[:16]}-{digest}"
+        own = replace(self.input, order="rgb", layout="nhwc", mean=(0.0, 0.0, 0.0), scale=(1.0, 1.0, 1.0))
+        as_exported = used == self._used(own, exported.framing, EMBEDDING)
+        return exported.space if as_exported else f"{exported.space}-{digest}"
+
+    @staticmethod
+    def _used(taken: PictureInput, framing: Framing, output: str) -> dict[str, Any]:
+        return {**asdict(taken), "framing": asdict(framing), "embedding": output}
 
     def prepare(self, crop: UInt8[ndarray, "_ _ 3"]) -> UInt8[ndarray, "_ _ 3"]:
         """The input that the model sees of an RGB crop of any size: (height, width, 3), as the card frames it."""

@@ -1,7 +1,10 @@
 """`vlrface score` and `encode` over any number of pictures: sources to parts, here or on a Ray cluster."""
 
+import hashlib
+import json
 import os
 import threading
+from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -13,11 +16,12 @@ from typing import Any
 from tqdm import tqdm
 
 from vlrface.bulk import Columns, FrameOptions, Item, Job, Parts, Row, list_items, look_at, open_parts
-from vlrface.bulk.parts import PART_ITEMS, Format
+from vlrface.bulk.parts import PART_ITEMS, SUMMARY, Left
 from vlrface.bulk.reading import FindFaces
 from vlrface.encode.served import ServedModel
 from vlrface.experiment.options import BulkOptions, ModelOptions
 from vlrface.experiment.served import load_served
+from vlrface.files import write_json
 from vlrface.types import VlrfaceError
 
 
@@ -45,52 +49,65 @@ class BulkTask:
     progress: bool = True
     model_options: ModelOptions = ModelOptions()
 
-    def items(self) -> Iterator[Item]:
-        """All items, from the first."""
-        return list_items(self.sources, FrameOptions(self.options.every))
+    def items(self, *, estimated: bool = False) -> Iterator[Item]:
+        """All items, from the first; of videos, as many as they say if an estimate is enough."""
+        return list_items(self.sources, FrameOptions(self.options.every, estimated))
 
 
-def run_bulk(task: BulkTask, served: ServedModel, folder: Path, form: Format) -> Parts:
+def run_bulk(task: BulkTask, served: ServedModel, output: Path) -> Parts:
     """Look at everything that is not done, and write it in parts.
 
     Args:
         task: what to do.
         served: the task's model.
-        folder: of the parts; those of the same job that are there are kept.
-        form: of the parts.
+        output: a file, beside which the parts lie until `finish`; or, without an ending, the folder of the parts. Parts
+            of the same job that are there are kept.
 
     Raises:
-        VlrfaceError: nothing to look at, parts of another job, pictures that came or went since, or a network that
-            fails.
+        VlrfaceError: nothing to look at, parts or an output of another job, pictures that came or went since, or a
+            network that fails.
         OSError: a part cannot be written.
     """
     items = task.items()
     first = next(items, None)
     if first is None:
         raise VlrfaceError(f"no picture found in {', '.join(task.sources)}")
-    parts = open_parts(folder, _job(task, served), form, restart=task.options.restart)
-    rest, done = _rest(parts, chain([first], items))
+    job = _job(task, served)
+    if output.suffix:
+        _check_output(output, job, restart=task.options.restart)
+        parts = open_parts(_parts_beside(output), job, "npz", restart=task.options.restart)
+    else:
+        parts = open_parts(output, job, "parquet", restart=task.options.restart)
+    rest, begun, done = _rest(parts, chain([first], items))
     if done:
         print(f"going on    after {done:,} pictures that are done")
+    (parts.folder / SUMMARY).unlink(missing_ok=True)  # it says that the folder is whole, and now it may not be
     with tqdm(initial=done, unit="img", desc="look", disable=not task.progress) as bar:
         stop = _count(task, bar)
         try:
             if task.options.ray is not None:
                 from vlrface.experiment.bulk_ray import run_on_ray
 
-                run_on_ray(task, parts, rest, bar)
+                run_on_ray(task, served, parts, parts.missing(rest, begun), bar)
             else:
-                _run_here(task, served, parts, rest, bar)
+                _run_here(task, served, parts, parts.missing(rest, begun), bar)
         finally:
             stop.set()
     return parts
 
 
-def look_here(task: BulkTask, served: ServedModel, items: Iterator[Item]) -> Iterator[tuple[Item, list[Row]]]:
-    """The rows of items, with the task's options."""
-    return look_at(
-        items, served, batch_size=task.batch_size, threads=os.cpu_count() or 1, find=finder(task.options.detector)
-    )
+def finish(output: Path, parts: Parts) -> None:
+    """Of an output that is one file and written: note what it came from, and remove the parts."""
+    write_json(_origin_of(output), {"bytes": output.stat().st_size, **parts.job.to_json()})
+    parts.remove()
+
+
+def look_here(
+    task: BulkTask, served: ServedModel, items: Iterator[Item], threads: int | None = None
+) -> Iterator[tuple[Item, list[Row]]]:
+    """The rows of items, with the task's options; so many threads decode, by default one for each processor."""
+    find = finder(task.options.detector)
+    return look_at(items, served, batch_size=task.batch_size, threads=threads or os.cpu_count() or 1, find=find)
 
 
 def finder(detector: Path | None) -> FindFaces | None:
@@ -104,18 +121,29 @@ def finder(detector: Path | None) -> FindFaces | None:
     return lambda picture: [cut(picture, each) for each in found.detect(picture)]
 
 
-def _run_here(task: BulkTask, served: ServedModel, parts: Parts, items: Iterator[Item], bar: Any) -> None:
+def _run_here(task: BulkTask, served: ServedModel, parts: Parts, left: Iterator[Left], bar: Any) -> None:
     """In this process: while one part is written, the next is looked at."""
-    number = parts.count()
-    flow = look_here(task, served, items)
+    coming: deque[tuple[int, int]] = deque()  # numbers of the parts that are looked at, and how many items they have
+
+    def undone() -> Iterator[Item]:
+        for number, its_items, there in left:
+            if there:
+                bar.update(len(its_items))
+                continue
+            coming.append((number, len(its_items)))
+            yield from its_items
+
+    found: list[tuple[Item, list[Row]]] = []
     written: Future[None] | None = None
     with ThreadPoolExecutor(1) as writer:
-        while found := list(_shown(islice(flow, parts.job.part_items), bar)):
-            if written is not None:
-                written.result()
-            rows = [row for _, each in found for row in each]
-            written = writer.submit(parts.write, number, [item for item, _ in found], rows)
-            number += 1
+        for each in _shown(look_here(task, served, undone()), bar):
+            found.append(each)
+            if len(found) == coming[0][1]:
+                if written is not None:
+                    written.result()
+                rows = [row for _, its_rows in found for row in its_rows]
+                written = writer.submit(parts.write, coming.popleft()[0], [item for item, _ in found], rows)
+                found = []
         if written is not None:
             written.result()
 
@@ -126,26 +154,38 @@ def _shown(found: Iterator[tuple[Item, list[Row]]], bar: Any) -> Iterator[tuple[
         yield each
 
 
-def _rest(parts: Parts, items: Iterator[Item]) -> tuple[Iterator[Item], int]:
-    """Items that are not in a part yet, and how many are; the parts are compared with what is there."""
-    done = 0
-    for number in range(parts.count()):
+def _rest(parts: Parts, items: Iterator[Item]) -> tuple[Iterator[Item], int, int]:
+    """Items from the first part that is not there, its number, and how many are before; those parts are checked."""
+    count, done = parts.count(), 0
+    for number in range(count):
         items_of = list(islice(items, parts.job.part_items))
         parts.check(number, items_of)
         done += len(items_of)
-    return items, done
+    return items, count, done
 
 
 def _job(task: BulkTask, served: ServedModel) -> Job:
     options = task.options
     settings = {
         "model": served.space,
+        "recognizability": served.meta.get("card", {}).get("recognizability"),
         "calibration": None if served.calibration is None else served.calibration.to_json(),
+        "engine": served.meta.get("engine"),
         "sources": [os.path.abspath(source) for source in task.sources],
         "every": options.every,
-        "detector": None if options.detector is None else options.detector.name,
+        "detector": None if options.detector is None else _detector_sha256(options.detector),
     }
     return Job(settings, task.columns, options.part_items or PART_ITEMS)
+
+
+def _detector_sha256(given: Path) -> str:
+    from vlrface.experiment.detecting import detector_file
+
+    path = detector_file(given)
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise VlrfaceError(f"{path}: cannot be read ({error.strerror}). Give the .onnx file of a detector") from error
 
 
 def _count(task: BulkTask, bar: Any) -> threading.Event:
@@ -154,7 +194,7 @@ def _count(task: BulkTask, bar: Any) -> threading.Event:
 
     def count() -> None:
         with suppress(VlrfaceError):  # whoever looks at the items says so
-            total = sum(1 for _ in takewhile(lambda _: not stop.is_set(), task.items()))
+            total = sum(1 for _ in takewhile(lambda _: not stop.is_set(), task.items(estimated=True)))
             bar.total = None if stop.is_set() else total
 
     if not bar.disable:
@@ -168,6 +208,30 @@ def loaded(task: BulkTask) -> ServedModel:
     return load_served(task.model, engine=engine, threads=threads, flip=task.flip, options=task.model_options)
 
 
-def parts_beside(output: Path) -> Path:
+def _parts_beside(output: Path) -> Path:
     """Where the parts of a single file lie until it is whole."""
     return output.parent / f".{output.name}.parts"
+
+
+def _origin_of(output: Path) -> Path:
+    """What says which job a single file came from."""
+    return output.parent / f".{output.name}.job.json"
+
+
+def _check_output(output: Path, job: Job, *, restart: bool) -> None:
+    """Refuse to write over what this job did not make.
+
+    Raises:
+        VlrfaceError: there is such a file.
+    """
+    if restart or not output.exists() or (_parts_beside(output) / "_job.json").is_file():
+        return  # with parts of this job it was allowed before; those of another are refused
+    try:
+        before: Any = json.loads(_origin_of(output).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        before = None
+    if before != json.loads(json.dumps({"bytes": output.stat().st_size, **job.to_json()})):
+        raise VlrfaceError(
+            f"{output}: there already, made by another command or changed since. Give --restart to write it anew, or "
+            "another output"
+        )

@@ -25,7 +25,7 @@ from vlrface.experiment.pages import illustrations, write_pages
 from vlrface.experiment.sources import Places
 from vlrface.experiment.training import train_experiment
 from vlrface.experiment.workplace import write_workplace
-from vlrface.images.degrade import SURVEILLANCE, DegradationRange, degrade
+from vlrface.images.degrade import SURVEILLANCE, UNRECOGNIZABLE, DegradationRange, degrade, degraded
 from vlrface.images.procedural import procedural_faces
 from vlrface.metrics.correlation import spearman
 from vlrface.quality import measure_faces
@@ -138,7 +138,7 @@ def demo_faces(trained: Trained, test: ProceduralTest) -> Faces:
         trained.recognizer, crops_in_memory(list(test.crops)), test.manifest, flip=True, meta=trained.meta()
     )
     gallery = [test.crops[i] for i in np.flatnonzero(test.manifest.splits == "gallery").tolist()]
-    destroyed = encode_destroyed(trained.recognizer, gallery, flip=True)
+    destroyed = encode_destroyed(trained.recognizer, degraded(gallery, UNRECOGNIZABLE, 0), flip=True)
     faces = measure_faces(faces.joined(destroyed), ("size", "norm", "ers"), progress=False)
     sharp = np.concatenate([sharpness(test.crops), np.full(len(destroyed), np.nan)])
     return replace(faces, measures={**faces.measures, "sharpness": sharp})

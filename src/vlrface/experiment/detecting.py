@@ -146,9 +146,10 @@ def detect_faces(
     file = detector_file(detector)
     finder = open_detector(file, how)
     served = None if model is None else _served(model)
-    settings = {
+    settings: dict[str, Any] = {
         "detector": hashlib.sha256(file.read_bytes()).hexdigest(),
         "model": None if served is None else served.space,
+        "calibration": None if served is None or served.calibration is None else served.calibration.to_json(),
         "annotate": None if annotate is None else str(annotate.resolve()),
         "root": str(Path(manifest.root or ".").resolve()),
         **asdict(how),

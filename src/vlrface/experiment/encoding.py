@@ -1,6 +1,6 @@
 """`vlrface encode`: a model and pictures in, a Faces file out."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -9,11 +9,11 @@ import numpy as np
 from jaxtyping import UInt8
 from numpy import ndarray
 
-from vlrface.bulk.parts import write_parquet
+from vlrface.bulk.parts import SUMMARY, write_parquet
 from vlrface.data.cache import crops_in_memory
 from vlrface.data.manifest import Benchmark, Manifest
 from vlrface.encode import Encoder, encode, encode_crops
-from vlrface.experiment.bulk import BulkTask, loaded, parts_beside, run_bulk
+from vlrface.experiment.bulk import BulkTask, finish, loaded, run_bulk
 from vlrface.experiment.layouts import read_layout
 from vlrface.experiment.measures import add_measures
 from vlrface.experiment.model import Model, load_model
@@ -21,7 +21,7 @@ from vlrface.experiment.options import BulkOptions, Layout, ModelOptions
 from vlrface.experiment.outputs import check_suffix
 from vlrface.files import write_json
 from vlrface.images.decode import DecodeError
-from vlrface.images.degrade import UNRECOGNIZABLE, DegradationRange, degraded
+from vlrface.images.degrade import UNRECOGNIZABLE, degraded
 from vlrface.types import UNKNOWN_IDENTITY, UNRECOGNIZABLE_ROLE, Faces, VlrfaceError
 
 _DESTROYED = 200
@@ -81,16 +81,16 @@ def encode_bulk(
         progress=progress, model_options=model_options or ModelOptions(),
     )  # fmt: skip
     whole = output.suffix != ""
-    parts = run_bulk(task, loaded(task), parts_beside(output) if whole else output, "npz" if whole else "parquet")
+    parts = run_bulk(task, loaded(task), output)
     faces = failed = 0
     for table in parts.read():
         faces += len(table)
         failed += sum(verdict == "failed" for verdict in table.texts["verdict"])
     if whole:
         write_parquet(output, parts.read())
-        parts.remove()
+        finish(output, parts)
     else:
-        write_json(output / "_summary.json", {"faces": faces, "parts": parts.count(), "failed": failed})
+        write_json(output / SUMMARY, {"faces": faces, "parts": parts.count(), "failed": failed})
     print(f"{faces:,} faces, {failed:,} pictures not encoded, in {output}")
     return failed
 
@@ -105,37 +105,35 @@ def encode_benchmark(
     faces = replace(faces, pairing=benchmark.pairing)
     shown = np.flatnonzero(np.isin(manifest.splits, ("gallery", "face")))
     chosen = np.random.default_rng(0).permutation(shown)[:_DESTROYED]
-    pictures: list[UInt8[ndarray, "_ _ 3"]] = []
-    for row in chosen.tolist():
+    destroyed = degraded(_readable(manifest, chosen.tolist()), UNRECOGNIZABLE, 0)
+    return faces.joined(encode_destroyed(model.encoder, destroyed, flip=flip)) if destroyed else faces
+
+
+def _readable(manifest: Manifest, rows: Sequence[int]) -> Iterator[UInt8[ndarray, "_ _ 3"]]:
+    for row in rows:
         with suppress(DecodeError):  # named among the faces already; another picture serves as well
-            pictures.append(manifest.picture(row))
-    return faces.joined(encode_destroyed(model.encoder, pictures, flip=flip)) if pictures else faces
+            yield manifest.picture(row)
 
 
 def encode_destroyed(
     encoder: Encoder,
-    pictures: Sequence[UInt8[ndarray, "_ _ 3"]],
+    destroyed: Sequence[UInt8[ndarray, "_ _ 3"]],
     *,
     flip: bool,
-    degradation: DegradationRange = UNRECOGNIZABLE,
-    seed: int = 0,
     batch_size: int = 64,
     progress: bool = False,
 ) -> Faces:
-    """Faces with the role "unrecognizable": pictures destroyed by severe degradation.
+    """Faces with the role "unrecognizable": pictures destroyed by severe degradation (`images.degrade.degraded`).
 
     They show where the network puts what nobody can recognise; no figure counts them.
 
     Args:
         encoder: the network.
-        pictures: what is destroyed.
+        destroyed: the pictures, at least one.
         flip: flip fusion.
-        degradation: how.
-        seed: of the degradation.
         batch_size: crops per call of the network.
         progress: show a progress bar.
     """
-    destroyed = degraded(pictures, degradation, seed)
     n = len(destroyed)
     manifest = Manifest(
         sources=np.array([f"#{i}" for i in range(n)]),

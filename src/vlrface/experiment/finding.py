@@ -1,7 +1,7 @@
 """`vlrface unrecognizable find`: a pool and an encoder in, the faces that nobody can recognise out."""
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
@@ -23,7 +23,7 @@ from vlrface.experiment.model import Model, load_model
 from vlrface.experiment.options import ModelOptions
 from vlrface.files import write_json, written_atomically
 from vlrface.images.decode import DecodeError
-from vlrface.images.degrade import UNRECOGNIZABLE, DegradationRange
+from vlrface.images.degrade import UNRECOGNIZABLE, DegradationRange, degraded
 from vlrface.metrics.cosine import unit_rows
 from vlrface.report import Projection, SearchedPool, write_unrecognizable
 from vlrface.types import UNKNOWN_IDENTITY, UNRECOGNIZABLE_ROLE, Faces, VlrfaceError
@@ -76,9 +76,9 @@ def find_unrecognizable(
     )
     _check_same_model(faces, model)
     flip = bool(faces.meta.get("flip", True))
-    looks, seen, origins = _seen(read.manifest, seed)
+    looks, nothing_left, origins = _seen(read.manifest, seed)
     destroyed = encode_destroyed(
-        model.encoder, seen, flip=flip, degradation=NOTHING_LEFT, seed=seed, batch_size=batch_size, progress=progress
+        model.encoder, nothing_left, flip=flip, batch_size=batch_size, progress=progress
     ).embeddings
     predicted = faces.recognizability if np.isfinite(faces.recognizability[faces.encoded]).all() else None
     found = discover(Pool(faces.embeddings, destroyed, origins, predicted, looks), settings)
@@ -117,21 +117,24 @@ def _say(found: Discovery, faces: Faces, written: Sequence[Path]) -> None:
 def _seen(
     manifest: Manifest, seed: int
 ) -> tuple[Float[ndarray, "n t"], list[UInt8[ndarray, "_ _ 3"]], Int[ndarray, " m"]]:
-    """A few grey levels of each picture, NaN where it cannot be decoded; the pictures to destroy, and their rows."""
+    """A few grey levels of each picture, NaN where it cannot be decoded; the destroyed copies, and their rows."""
     drawn = set(np.random.default_rng(seed).permutation(len(manifest))[:MAX_DESTROYED].tolist())
     looks = np.full((len(manifest), LOOK_SIDE**2), np.nan, np.float32)
-    pictures: list[UInt8[ndarray, "_ _ 3"]] = []
     origins: list[int] = []
-    for row in range(len(manifest)):
-        with suppress(DecodeError):  # it is named among the faces
-            picture = manifest.picture(row)
-            looks[row] = looks_of([picture])[0]
-            if row in drawn:
-                pictures.append(picture)
-                origins.append(row)
-    if not pictures:
+
+    def pictures() -> Iterator[UInt8[ndarray, "_ _ 3"]]:
+        for row in range(len(manifest)):
+            with suppress(DecodeError):  # it is named among the faces
+                picture = manifest.picture(row)
+                looks[row] = looks_of([picture])[0]
+                if row in drawn:
+                    origins.append(row)
+                    yield picture
+
+    destroyed = degraded(pictures(), NOTHING_LEFT, seed)  # one at a time: whole pictures of a pool fill any memory
+    if not destroyed:
         raise VlrfaceError("no picture of the pool can be decoded; `vlrface data check` says why")
-    return looks, pictures, np.array(origins)
+    return looks, destroyed, np.array(origins)
 
 
 _IDENTIFYING: Final = ("model", "sha256", "experiment", "seed", "fingerprint", "step")

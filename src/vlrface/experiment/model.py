@@ -22,11 +22,13 @@ class Model:
         encoder: crops to embeddings.
         meta: JSON values for `Faces.meta`.
         trained: the checkpoint behind it; None for a foreign model.
+        space: which embeddings may be compared: those of one space and one flip fusion.
     """
 
     encoder: Encoder
     meta: dict[str, Any]
     trained: "Trained | None" = None
+    space: str = ""
 
 
 def is_model(source: Path) -> bool:
@@ -56,13 +58,15 @@ def load_model(
 
         encoder = load_onnx(source, options.card, _card(options), threads=threads, engine=engine)
         exported = read_export_card(source)
-        return Model(encoder, encoder.meta if exported is None else {**encoder.meta, **exported.meta()})
+        meta = encoder.meta if exported is None else {**encoder.meta, **exported.meta()}
+        return Model(encoder, meta, space=encoder.space)
     if options != ModelOptions():
         raise VlrfaceError(f"{source}: a checkpoint knows its own input; leave out the options of an .onnx file")
     from vlrface.experiment.network import load_trained
 
     trained = load_trained(source)
-    return Model(trained.recognizer, trained.meta(), trained)
+    meta = trained.meta()
+    return Model(trained.recognizer, meta, trained, str(meta["fingerprint"]))
 
 
 def _card(options: ModelOptions) -> "ModelCard":

@@ -60,7 +60,7 @@ class BulkOptions:
         threads: Of the model; default all processors.
         detector: Pictures are whole ones, in which this detector (.onnx) finds the faces.
         every: Of a video, look at each so-manieth frame.
-        restart: Begin again, whatever is done already.
+        restart: Begin again, whatever is done already; also write over a file that another command made.
         ray: Address of a Ray cluster that does the work ("auto", "ray://HOST:10001"), or "local" for one of this
             machine. Model, pictures and output must have the same paths on all of its machines.
         part_items: Pictures in a part of the results, all that a kill can cost; default 4,096.

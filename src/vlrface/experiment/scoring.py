@@ -11,10 +11,10 @@ from typing import Final
 import numpy as np
 
 from vlrface.bulk import Parts
-from vlrface.bulk.parts import Table, write_parquet
+from vlrface.bulk.parts import SUMMARY, Table, write_parquet
 from vlrface.calibrate import Calibration
 from vlrface.encode.served import ServedModel
-from vlrface.experiment.bulk import BulkTask, loaded, parts_beside, run_bulk
+from vlrface.experiment.bulk import BulkTask, finish, loaded, run_bulk
 from vlrface.experiment.options import BulkOptions
 from vlrface.files import write_json, written_atomically
 from vlrface.images.decode import DecodeError, decode
@@ -88,7 +88,7 @@ def score_paths(
     served = loaded(task)
     calibration = _calibration(served, model)
     whole = output.suffix != ""
-    parts = run_bulk(task, served, parts_beside(output) if whole else output, "npz" if whole else "parquet")
+    parts = run_bulk(task, served, output)
     told = _Told()
     written = _write(output, parts, told, _meaning(calibration)) if whole else _summarised(output, parts, told)
     if accepted is not None:
@@ -96,7 +96,7 @@ def score_paths(
     failed = told.verdicts["failed"]
     _print(told, failed, calibration, written)
     if whole:
-        parts.remove()
+        finish(written, parts)
     if failed == told.verdicts.total():
         raise VlrfaceError(f"none of {failed} pictures could be scored; the reasons are in {written}")
     return failed
@@ -142,7 +142,7 @@ def _summarised(output: Path, parts: Parts, told: _Told) -> Path:
     """Of a folder, a file says that it is whole."""
     for table in parts.read():
         told.add(table)
-    write_json(output / "_summary.json", {"faces": told.verdicts.total(), "parts": parts.count(), **told.verdicts})
+    write_json(output / SUMMARY, {"faces": told.verdicts.total(), "parts": parts.count(), **told.verdicts})
     return output
 
 

@@ -48,7 +48,7 @@ def load_served(
     return ServedModel(
         encoder=model.encoder,
         name=str(model.meta["experiment"]),
-        space=_space(str(model.meta["fingerprint"]), flip),
+        space=_space(model.space, flip),
         calibration=model.trained.calibration,
         flip=flip,
         meta={**model.meta, "engine": "torch"},
@@ -65,7 +65,7 @@ def _onnx(path: Path, engine: EngineChoice, threads: int | None, flip: bool, opt
     return ServedModel(
         encoder=model.encoder,
         name=path.stem if exported is None else exported.experiment,
-        space=_space(str(model.meta["sha256"])[:16] if exported is None else exported.space, flip),
+        space=_space(model.space, flip),
         calibration=None if exported is None else exported.calibration,
         flip=flip,
         meta={**model.meta, "engine": engine},

@@ -162,9 +162,9 @@ def _check_bytes(size: int, name: str, limits: DecodeLimits) -> None:
 
 def _decoded(data: bytes, name: str, limits: DecodeLimits) -> ndarray:
     # Before anything is opened: opening a WebP reserves its whole canvas.
-    _check_size(_webp_size(data), name, limits)
+    check_size(_webp_size(data), name, limits)
     with _opened(data, name) as picture:
-        _check_size(picture.size, name, limits)
+        check_size(picture.size, name, limits)
         _check_tiles(picture, name, limits)
         picture.load()
         # After the pixels: a PNG may name its orientation last, and a TIFF has by now been turned and lost the tag.
@@ -201,7 +201,17 @@ def _webp_size(data: bytes) -> tuple[int, int] | None:
     return width, height
 
 
-def _check_size(size: tuple[int, int] | None, name: str, limits: DecodeLimits) -> None:
+def check_size(size: tuple[int, int] | None, name: str, limits: DecodeLimits = DEFAULT_LIMITS) -> None:
+    """Refuse a picture that has too many pixels or too few; None passes.
+
+    Args:
+        size: width and height, in pixels.
+        name: what an error calls it.
+        limits: what the picture may cost.
+
+    Raises:
+        DecodeError: it has.
+    """
     if size is None:
         return
     width, height = size

@@ -29,7 +29,7 @@ The scale of severity (own choice; see `Degradation.severity` for the formula):
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Final, Literal, get_args
 
@@ -363,9 +363,12 @@ def _sensed(values: ndarray, degradation: Degradation) -> ndarray:
 
 
 def degraded(
-    pictures: Sequence[UInt8[ndarray, "_ _ 3"]], drawn_from: "DegradationRange", seed: int
+    pictures: Iterable[UInt8[ndarray, "_ _ 3"]], drawn_from: "DegradationRange", seed: int
 ) -> list[UInt8[ndarray, "_ _ 3"]]:
-    """Pictures as cameras drawn from a range would give them, one camera each, seeded by (seed, place)."""
+    """Pictures as cameras drawn from a range would give them, one camera each, seeded by (seed, place).
+
+    They are asked for one by one, and none is kept.
+    """
     return [
         degrade(np.ascontiguousarray(picture), drawn_from.draw(np.random.default_rng([seed, i])))
         for i, picture in enumerate(pictures)
