@@ -131,15 +131,18 @@ def _file(path: str, frames: FrameOptions, *, named: bool) -> Iterator[Item]:
 def _list(path: str, frames: FrameOptions) -> Iterator[Item]:
     base = os.path.dirname(path)
     try:
-        with open(path, encoding="utf-8") as lines:
+        # A name that is not UTF-8 stands there as its bytes, as `--accepted` writes it.
+        with open(path, encoding="utf-8", errors="surrogateescape") as lines:
             for number, line in enumerate(lines, 1):
                 source = line.rstrip("\r\n")
+                if "\0" in source:
+                    raise VlrfaceError(f"{path}: not a list of files. One path a line, in UTF-8")
                 if not source:
                     continue
                 if source.endswith(".txt"):
                     raise VlrfaceError(f"{path}: line {number} names a list again. Name pictures, folders or shards")
                 yield from _listed(os.path.join(base, source), frames)
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         raise VlrfaceError(f"{path}: not a list of files ({error}). One path a line, in UTF-8") from error
 
 
