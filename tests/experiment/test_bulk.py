@@ -112,6 +112,12 @@ def test_a_folder_of_parts_says_when_it_is_whole(model, crops, expected, tmp_pat
         score_paths(model, [crops], tmp_path / "out", options=BulkOptions(part_items=60), progress=False)
 
 
+def test_sources_that_are_not_there_are_refused_before_the_model_is_read(tmp_path):
+    for work in (score_paths, encode_bulk):
+        with pytest.raises(VlrfaceError, match="nosuch: no such file, folder or pattern"):
+            work(tmp_path / "none.onnx", [str(tmp_path / "nosuch")], tmp_path / "a.parquet", progress=False)
+
+
 def test_a_least_score_is_one_and_has_a_list(model, crops, tmp_path):
     for given, reason in (({"least_score": 7.0, "accepted": tmp_path / "good.txt"}, "from 0 to 1"),
                           ({"least_score": 0.5}, "give both")):  # fmt: skip

@@ -82,6 +82,21 @@ def list_items(sources: Sequence[str], frames: FrameOptions | None = None) -> It
         yield from _listed(source, frames or FrameOptions())
 
 
+def check_sources(sources: Sequence[str]) -> None:
+    """Refuse sources that are not there, before a model is loaded; patterns are not looked at.
+
+    Raises:
+        VlrfaceError: as `list_items`.
+    """
+    for source in sources:
+        if not os.path.exists(source) and not _GLOB & set(source):
+            raise _missing(source)
+
+
+def _missing(source: str) -> VlrfaceError:
+    return VlrfaceError(f"{source}: no such file, folder or pattern")
+
+
 def _listed(source: str, frames: FrameOptions) -> Iterator[Item]:
     if os.path.isdir(source):
         yield from _folder(source, frames)
@@ -95,7 +110,7 @@ def _listed(source: str, frames: FrameOptions) -> Iterator[Item]:
             if os.path.isfile(each):
                 yield from _file(each, frames, named=False)
     else:
-        raise VlrfaceError(f"{source}: no such file, folder or pattern")
+        raise _missing(source)
 
 
 def _folder(folder: str, frames: FrameOptions) -> Iterator[Item]:

@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from vlrface.bulk import Parts
+from vlrface.bulk import Parts, check_sources
 from vlrface.bulk.parts import Table, write_parquet
 from vlrface.calibrate import Calibration
 from vlrface.encode.served import ServedModel
@@ -83,6 +83,7 @@ def score_paths(
         raise VlrfaceError("--least-score says what --accepted FILE lists: give both")
     if output.suffix not in ("", ".csv", ".parquet", ".html"):
         raise VlrfaceError(f"{output}: give a name that ends in .csv, .parquet or .html, or a folder for parts")
+    check_sources(list(map(str, paths)))
     task = BulkTask(
         model, tuple(map(str, paths)), "scores", options or BulkOptions(), batch_size=batch_size, progress=progress
     )
