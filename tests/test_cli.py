@@ -142,6 +142,11 @@ def test_a_stop_ends_with_the_number_of_its_signal(monkeypatch, capsys, raised, 
     [
         (["train", "nowhere.py"], "nowhere.py: no such recipe"),
         (["encode", "nowhere.safetensors", ".", "-o", "x.npz"], "nowhere.safetensors: no such checkpoint"),
+        (
+            ["calibrate", "m.onnx", "d", "-o", "m.onnx", "--fpir", "0,1"],
+            "--fpir 0,1: not a number. Separate several by",
+        ),
+        (["gallery", "identify", "no.db", ".", "--model", "nowhere.onnx", "--match", "0.4"], "no.db: no such gallery"),
         (["evaluate", "nowhere.npz"], "nowhere.npz: no such file"),
         (["evaluate", "nowhere.safetensors"], "give --data DIR"),
         (["score", "nowhere.safetensors", ".", "-o", "x.txt"], "ends in .csv, .parquet or .html"),

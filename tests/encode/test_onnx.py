@@ -331,3 +331,33 @@ def test_the_channel_order_matters_and_the_card_has_it_right(real_data):
 def test_a_detector_is_no_face_network(real_data):
     with pytest.raises(VlrfaceError, match="which output is the embedding"):
         _load(real_data / "weights" / "yunet_n_320_320.onnx")
+
+
+TAILS = {
+    "identity": [helper.make_node("Identity", ["rated"], ["quality"])],
+    "affine": [
+        helper.make_node("Mul", ["rated", "slope"], ["scaled"]),
+        helper.make_node("Add", ["scaled", "shift"], ["quality"]),
+    ],
+    "squeezed": [
+        helper.make_node("Squeeze", ["rated", "axis"], ["flat_rate"]),
+        helper.make_node("Mul", ["flat_rate", "slope"], ["scaled"]),
+        helper.make_node("Add", ["scaled", "shift"], ["quality"]),
+    ],
+}
+
+
+@pytest.mark.parametrize("tail", TAILS)
+def test_openvino_finds_an_output_that_it_fused_by_the_name_of_the_file(tail, model):
+    pytest.importorskip("openvino")
+    nodes = [FLAT, helper.make_node("MatMul", ["flat", "weights"], ["emb"])]
+    nodes += [helper.make_node("MatMul", ["emb", "rating"], ["rated"]), *TAILS[tail]]
+    arrays = {"weights": WEIGHTS, "rating": np.ones((DIM, 1), np.float32), "axis": np.array([1])}
+    arrays |= {"slope": np.float32(0.05), "shift": np.float32(-3)}
+    path = model(
+        **_graph(*nodes, **{key: np.asarray(value) for key, value in arrays.items()}), outputs=("emb", "quality")
+    )
+    given = RAW.updated(ModelCard(embedding="emb", recognizability="quality"))
+    first, second = (OnnxEncoder(path, given, threads=1, engine=engine) for engine in ("onnxruntime", "openvino"))
+    for found, expected in zip(second.embed_crops(_pictures(3)), first.embed_crops(_pictures(3)), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-2)

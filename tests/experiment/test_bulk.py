@@ -10,6 +10,7 @@ import time
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from itertools import islice
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -117,6 +118,12 @@ def test_a_folder_of_parts_says_when_it_is_whole(model, crops, expected, tmp_pat
         score_paths(model, [crops], tmp_path / "out", options=BulkOptions(part_items=60), progress=False)
 
 
+def test_sources_that_are_not_there_are_refused_before_the_model_is_read(tmp_path):
+    for work in (score_paths, encode_bulk):
+        with pytest.raises(VlrfaceError, match="nosuch: no such file, folder or pattern"):
+            work(tmp_path / "none.onnx", [str(tmp_path / "nosuch")], tmp_path / "a.parquet", progress=False)
+
+
 def test_a_least_score_is_one_and_has_a_list(model, crops, tmp_path):
     for given, reason in (({"least_score": 7.0, "accepted": tmp_path / "good.txt"}, "from 0 to 1"),
                           ({"least_score": 0.5}, "give both")):  # fmt: skip
@@ -133,6 +140,54 @@ def test_the_accepted_are_listed_and_can_be_scored_again(model, crops, expected,
     assert score_paths(model, [tmp_path / "good.txt"], tmp_path / "b.csv", progress=False) == 0
     assert [row["path"] for row in rows_of(tmp_path / "b.csv")] == good
     assert "accepted" in capsys.readouterr().out
+
+
+def accepted_of(model, sources, output, **options):
+    good = output.parent / "lists" / f"{output.name}.txt"
+    score_paths(model, sources, output, least_score=0.0, accepted=good, progress=False, **options)
+    return good
+
+
+def test_each_accepted_picture_is_listed_once_however_often_it_is_given(model, crops, tmp_path):
+    sources = [str(crops / "0"), str(crops / "0" / "003.png"), os.path.relpath(crops / "0" / "006.png")]
+    good = accepted_of(model, sources, tmp_path / "a.csv", options=BulkOptions(part_items=7))
+    names = good.read_text().splitlines()
+    assert names == sorted(str(path) for path in (crops / "0").iterdir())
+
+
+def test_accepted_pictures_are_found_from_the_folder_of_the_list(model, crops, tmp_path, monkeypatch):
+    monkeypatch.chdir(crops)
+    good = accepted_of(model, ["0/000.png", "../" + crops.name + "/1/001.png"], tmp_path / "a.csv")
+    monkeypatch.chdir("/")
+    assert score_paths(model, [str(good)], tmp_path / "b.csv", progress=False) == 0
+    assert [os.path.realpath(row["path"]) for row in rows_of(tmp_path / "b.csv")] == [
+        os.path.realpath(crops / name) for name in ("0/000.png", "1/001.png")
+    ]
+    # Where the list lies beside the pictures, they are called as they were given.
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "crops").symlink_to(crops)
+    score_paths(model, ["crops/0"], tmp_path / "c.csv", least_score=0.0, accepted=Path("good.txt"), progress=False)
+    assert Path("good.txt").read_text().splitlines()[0] == "crops/0/000.png"
+
+
+def test_of_whole_pictures_the_picture_is_accepted_not_its_face(model, crops, tmp_path, monkeypatch):
+    monkeypatch.setattr(bulk, "finder", lambda _: lambda picture: [picture, picture[:9], picture[3:]])
+    options = BulkOptions(detector=Path("none.onnx"), part_items=3)
+    good = accepted_of(model, [str(crops / "0")], tmp_path / "a.csv", options=options)
+    assert len(rows_of(tmp_path / "a.csv")) == 3 * 40
+    assert good.read_text().splitlines() == sorted(str(path) for path in (crops / "0").iterdir())
+
+
+@pytest.mark.parametrize("output", ["a.csv", "parts"])
+def test_an_accepted_name_that_is_not_utf8_is_a_source(output, model, crops, tmp_path):
+    folder = tmp_path / "named"
+    folder.mkdir()
+    path = os.fsencode(folder) + b"/caf\xe9.png"
+    with open(path, "wb") as file:
+        file.write((crops / "0" / "000.png").read_bytes())
+    good = accepted_of(model, [str(folder)], tmp_path / output)
+    assert good.read_bytes() == path + b"\n"
+    assert score_paths(model, [str(good)], tmp_path / "again.csv", progress=False) == 0
 
 
 def test_embeddings_in_parts_and_in_one_file(model, crops, tmp_path):

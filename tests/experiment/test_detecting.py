@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import os
 import shutil
 import subprocess
 import sys
@@ -136,6 +137,53 @@ def test_what_is_written_must_not_be_read(photos, tmp_path):
     with pytest.raises(VlrfaceError, match="outside"):
         run(photos, tmp_path / "out", annotate=photos)
     assert not (tmp_path / "out").exists()
+
+
+def test_no_picture_that_was_named_is_replaced(photos, tmp_path):
+    named, crop = photos / "a.png", photos / "a-01.png"
+    shutil.copy(named, photos / "a.jpg")
+    shutil.copy(photos / "day 2" / "a.png", crop)
+    before = {path: path.read_bytes() for path in photos.rglob("*.*")}
+    options = {"detector": tmp_path / "yunet.onnx", "progress": False}
+    for paths, output, annotate in (
+        ([photos / "a.jpg"], tmp_path / "out", photos),
+        ([named, crop], photos, None),
+        ([named, crop], tmp_path / "out", photos),
+        # Crops and copies lie as their pictures do: of two folders, in folders of the same names.
+        ([photos / "day 2", photos / "day 2" / "a.png"], photos, None),
+        ([photos / "day 2" / "a.png", named], tmp_path, None),
+        ([photos / "day 2"], tmp_path / "out", photos),
+    ):
+        with pytest.raises(VlrfaceError, match="replaced"):
+            detect_faces(paths, output, annotate=annotate, **options)
+    assert {path: path.read_bytes() for path in photos.rglob("*.*")} == before
+    assert not (tmp_path / "out").exists()
+    # Beside a named picture is a place like any other.
+    assert detect_faces([named], photos / "faces", annotate=photos / "seen", **options).faces == 3
+
+
+def test_nothing_that_was_there_is_replaced(photos, tmp_path):
+    out, seen = tmp_path / "out", tmp_path / "seen"
+    out.mkdir()
+    (out / "a.png-01.png").write_bytes(b"mine")
+    with pytest.raises(VlrfaceError, match="holds other things"):
+        run(photos, out)
+    (out / "a.png-01.png").rename(out / ".hidden")
+    seen.mkdir()
+    (seen / "dark.jpg").write_bytes(b"mine")
+    with pytest.raises(VlrfaceError, match="there already, and would be replaced"):
+        run(photos, out, annotate=seen)
+    assert (seen / "dark.jpg").read_bytes() == b"mine"
+    assert [each.name for each in out.iterdir()] == [".hidden"]
+    run(photos, out)
+
+
+def test_a_name_that_is_not_utf8_has_a_row(photos, tmp_path):
+    os.rename(photos / "a.bmp", os.fsencode(photos) + b"/caf\xe9.bmp")
+    done = run(photos, tmp_path / "out")
+    assert (done.pictures, done.faces) == (5, 9)
+    assert "caf\\udce9.bmp" in {row["picture"] for row in rows_of(tmp_path / "out")}
+    assert os.path.exists(os.fsencode(tmp_path / "out") + b"/caf\xe9-01.png")
 
 
 def test_a_model_scores_the_very_crops(photos, tmp_path, monkeypatch):

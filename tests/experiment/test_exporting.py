@@ -2,14 +2,17 @@
 
 import numpy as np
 import pytest
+import torch
 
 from vlrface.encode.exported import read_export_card
+from vlrface.experiment import exporting
 from vlrface.experiment.benchmark import evaluate_benchmark
 from vlrface.experiment.encoding import encode_pictures
 from vlrface.experiment.exporting import export_checkpoint
 from vlrface.experiment.network import load_trained
 from vlrface.experiment.options import Outputs
 from vlrface.experiment.served import load_served
+from vlrface.export import to_graph
 from vlrface.types import VlrfaceError
 
 
@@ -27,6 +30,7 @@ def test_parity_is_measured_and_kept(exported, trained_run):
     for engine in ("onnxruntime", "openvino"):
         assert card.parity[f"{engine}:cosine_min"] > 0.9999
         assert card.parity[f"{engine}:index_spearman"] > 0.999
+        assert card.parity[f"{engine}:score_off"] < 1e-3
         assert card.parity[f"{engine}:rank1"] == pytest.approx(card.parity["network:rank1"], abs=0.03)
 
 
@@ -60,3 +64,44 @@ def test_only_a_checkpoint_is_exported(exported, tmp_path):
     with pytest.raises(VlrfaceError, match=r"\.onnx"):
         export_checkpoint(exported, tmp_path / "again.bin")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_graph_that_is_not_the_network_is_not_written(trained_run, data, tmp_path, monkeypatch):
+    class Bent(torch.nn.Module):
+        def __init__(self, inner):
+            super().__init__()
+            self.inner = inner
+
+        def forward(self, features):
+            return self.inner(features) * 0.05 - 3.0
+
+    def wrong(recognizer):
+        recognizer.regression = Bent(recognizer.regression)
+        graph = to_graph(recognizer)
+        recognizer.regression = recognizer.regression.inner
+        return graph
+
+    monkeypatch.setattr(exporting, "to_graph", wrong)
+    with pytest.raises(VlrfaceError, match=r"model\.onnx: not written, .* the index is off by up to"):
+        export_checkpoint(trained_run, tmp_path / "model.onnx", parity_data=data / "tinyface" / "Training_Set")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_ranges_and_parity_are_measured_on_different_crops(same, trained_run, data):
+    recognizer = load_trained(trained_run).recognizer
+    whole = data / "tinyface" / "Training_Set"
+    part = whole if same else min(path for path in whole.iterdir() if path.is_dir())
+    ranges, seen = exporting._both_crops(recognizer, part, whole)
+    known = {image.tobytes() for image in ranges.images}
+    assert known
+    assert len(seen.images)
+    assert not known & {image.tobytes() for image in seen.images}
+    if not same:
+        with pytest.raises(VlrfaceError, match="Give other --parity-data"):
+            exporting._both_crops(recognizer, whole, part)
+
+
+def test_drawn_ranges_and_drawn_parity_are_of_different_people(trained_run):
+    first, second = exporting._both_crops(load_trained(trained_run).recognizer, None, None)
+    assert not set(first.identities.tolist()) & set(second.identities.tolist())

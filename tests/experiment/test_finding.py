@@ -4,6 +4,7 @@ import csv
 import json
 import typing
 import weakref
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -188,3 +189,16 @@ def test_what_cannot_be_searched_is_refused(folder, model, tmp_path):
 def test_the_options_of_the_command_are_those_of_what_it_calls():
     assert set(typing.get_args(options.Clustering)) == set(typing.get_args(Method))
     assert options.Projection == Projection
+
+
+def test_a_finding_of_nearly_all_is_doubted_aloud(found, capsys):
+    result, out = found
+    count = len(result.scores)
+    faces = Faces(
+        np.ones((count, 2), np.float32), np.full(count, np.nan, np.float32), np.zeros(count, np.int64),
+        np.full(count, "image"), np.arange(count).astype(str), np.ones(count, np.int32), np.full(count, ""),
+    )  # fmt: skip
+    finding._say(result, faces, [out / "unrecognizable.csv"])
+    assert "doubtful" not in capsys.readouterr().out
+    finding._say(replace(result, found=np.isfinite(result.scores)), faces, [out / "unrecognizable.csv"])
+    assert "check the card of the model" in capsys.readouterr().out

@@ -81,6 +81,25 @@ def test_marks_on_a_face_come_where_the_template_has_them(scale, angle):
         assert np.hypot(centre[0] - x, centre[1] - y) < 0.3 + 0.5 / scale  # the circle lies on whole pixels
 
 
+@pytest.mark.parametrize("scale", [1.0, 1.4, 1.6, 2.5, 5.0, 10.0, 20.0])
+@pytest.mark.parametrize("angle", [0.0, 0.5])
+def test_a_large_face_has_no_black_edge_where_the_picture_goes_on(scale, angle):
+    side = round(200 * scale) + 20
+    picture = np.full((side, side, 3), 200, np.uint8)
+    centre = POINTS.mean(axis=0)
+    points = turned(POINTS - centre, angle, scale, (side / 2, side / 2))
+    made = aligned(picture, face(points))
+    assert made.way == "aligned"
+    assert (made.crop == 200).all()
+
+
+def test_what_lies_beyond_the_picture_is_black_for_a_large_face_too():
+    points = turned(POINTS, 0.0, 6.0, (-300.0, 20.0))
+    made = aligned(np.full((800, 800, 3), 200, np.uint8), face(points))
+    assert (made.crop[:, :48] == 0).all()
+    assert (made.crop[:100, 55:] == 200).all()
+
+
 def test_a_smaller_size_shows_the_same():
     points = turned(POINTS, 0.2, 2.0, (50, 60))
     rng = np.random.default_rng(0)

@@ -2,6 +2,7 @@
 
 import re
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -56,6 +57,19 @@ def test_the_page_says_why_and_is_safe_and_self_contained(searched, tmp_path):
     first = text
     write_unrecognizable(tmp_path, found, given)
     assert (tmp_path / "contact_sheet.html").read_text("utf-8") == first
+
+
+@pytest.mark.parametrize(("share", "said"), [(0.5, ""), (0.98, "nearly all"), (0.0, "hardly any")])
+def test_a_page_doubts_a_finding_of_nearly_all_or_hardly_any(share, said, searched, tmp_path):
+    found, given = searched
+    rows = np.arange(len(found.scores)) < round(share * np.isfinite(found.scores).sum())
+    found = replace(found, found=rows)
+    write_unrecognizable(tmp_path, found, given)
+    text = (tmp_path / "contact_sheet.html").read_text("utf-8")
+    assert ("To be doubted" in text) == bool(said)
+    assert said in found.doubt
+    assert (found.doubt != "") == bool(said)
+    assert found.to_json()["doubt"] == found.doubt
 
 
 def test_the_sheet_shows_every_band_and_the_map_stands_alone(searched, tmp_path):

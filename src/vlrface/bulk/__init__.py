@@ -4,6 +4,7 @@ from vlrface.bulk.flow import Row as Row
 from vlrface.bulk.flow import look_at as look_at
 from vlrface.bulk.items import FrameOptions as FrameOptions
 from vlrface.bulk.items import Item as Item
+from vlrface.bulk.items import check_sources as check_sources
 from vlrface.bulk.items import list_items as list_items
 from vlrface.bulk.parts import Columns as Columns
 from vlrface.bulk.parts import Job as Job

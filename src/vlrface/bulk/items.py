@@ -92,6 +92,21 @@ def list_items(sources: Sequence[str], frames: FrameOptions | None = None) -> It
         yield from _listed(source, frames or FrameOptions())
 
 
+def check_sources(sources: Sequence[str]) -> None:
+    """Refuse sources that are not there, before a model is loaded; patterns are not looked at.
+
+    Raises:
+        VlrfaceError: as `list_items`.
+    """
+    for source in sources:
+        if not os.path.exists(source) and not _GLOB & set(source):
+            raise _missing(source)
+
+
+def _missing(source: str) -> VlrfaceError:
+    return VlrfaceError(f"{source}: no such file, folder or pattern")
+
+
 def _listed(source: str, frames: FrameOptions) -> Iterator[Item]:
     if os.path.isdir(source):
         yield from _folder(source, frames)
@@ -105,7 +120,7 @@ def _listed(source: str, frames: FrameOptions) -> Iterator[Item]:
             if os.path.isfile(each):
                 yield from _found(each, frames)
     else:
-        raise VlrfaceError(f"{source}: no such file, folder or pattern")
+        raise _missing(source)
 
 
 def _folder(folder: str, frames: FrameOptions) -> Iterator[Item]:
@@ -155,16 +170,19 @@ def _file(path: str, frames: FrameOptions, *, named: bool) -> Iterator[Item]:
 def _list(path: str, frames: FrameOptions) -> Iterator[Item]:
     base = os.path.dirname(path)
     try:
-        with open(path, encoding="utf-8") as lines:
+        # A name that is not UTF-8 stands there as its bytes, as `--accepted` writes it.
+        with open(path, encoding="utf-8", errors="surrogateescape") as lines:
             for number, line in enumerate(lines, 1):
                 source = line.rstrip("\r\n")
+                if "\0" in source:
+                    raise VlrfaceError(f"{path}: not a list of files. One path a line, in UTF-8")
                 if not source:
                     continue
                 if source.endswith(".txt"):
                     raise VlrfaceError(f"{path}: line {number} names a list again. Name pictures, folders or shards")
                 place = os.path.join(base, source)
                 yield from _failing(place, _listed(place, frames))
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         raise VlrfaceError(f"{path}: not a list of files ({error}). One path a line, in UTF-8") from error
 
 

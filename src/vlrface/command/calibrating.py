@@ -5,7 +5,7 @@ from typing import Annotated
 
 import tyro
 
-from vlrface.command.names import Output
+from vlrface.command.names import Output, Rates, numbers
 from vlrface.experiment.options import EngineChoice
 
 
@@ -13,10 +13,10 @@ def calibrate(
     model: tyro.conf.Positional[Path],
     data: tyro.conf.Positional[Path],
     output: Annotated[Path, Output],
-    fmr: tuple[float, ...] = (),
-    fpir: tuple[float, ...] = (),
-    accept: tuple[float, ...] = (),
-    fnmr: tuple[float, ...] = (),
+    fmr: Rates = (),
+    fpir: Rates = (),
+    accept: Rates = (),
+    fnmr: Rates = (),
     at_fmr: float = 0.01,
     gallery_size: int | None = None,
     gallery_people: int | None = None,
@@ -63,7 +63,11 @@ def calibrate(
     from vlrface.experiment.calibrating import USUAL, Written, calibrate_model
 
     asked = fmr or fpir or accept or fnmr
-    usual = USUAL if not asked else Wishes(fmr, fpir, accept, fnmr)
+    usual = USUAL
+    if asked:
+        usual = Wishes(
+            numbers(fmr, "--fmr"), numbers(fpir, "--fpir"), numbers(accept, "--accept"), numbers(fnmr, "--fnmr")
+        )
     given = Wishes(usual.fmr, usual.fpir, usual.accept, usual.fnmr, at_fmr, gallery_people)
     calibrate_model(
         model, data, Written(output, report, json), wishes=given, strict=bool(asked), gallery_size=gallery_size,

@@ -21,16 +21,21 @@ def export(
 
     The graph takes uint8 RGB crops (n, h, w, 3), normalises them itself, and gives embedding and recognizability (and
     attention, if the network has it). Configuration, calibration and fingerprint travel inside the file. How far the
-    file agrees with the network is measured by every engine that is installed, printed, and kept in it.
+    file agrees with the network is measured by every engine that is installed, printed, and kept in it. A float32 file
+    that differs by more than rounding is not written.
 
     Args:
         checkpoint: A checkpoint, or a run's folder for its best.
         output: The .onnx file to write.
         precision: int8 is faster by OpenVINO and half the size or less; its embeddings are compared with its own only.
-        calibration_data: int8: crops as they will come, on which ranges are measured; default those for parity, else
-            drawn faces.
+        calibration_data: int8: crops as they will come, on which ranges are measured; default some of those for parity,
+            which is then measured on others; else drawn faces.
         parity_data: Crops of known people, to measure parity of rank-1, too; default drawn faces.
     """
+    from vlrface.experiment.model_files import check_model, check_there
+
+    check_model(checkpoint, onnx=False)  # torch is imported for seconds below
+    check_there(calibration_data, parity_data)
     from vlrface.experiment.exporting import export_checkpoint
 
     export_checkpoint(

@@ -53,24 +53,30 @@ class OpenVinoSession:
         try:
             core = openvino.Core()
             model = core.read_model(str(path))
-            self._model = core.compile_model(model, "CPU", options)
+            # Compiling fuses tensors, and a fused one has the names of all that went into it. The file's own names are
+            # asked for before; the order of inputs and outputs stays.
+            self._inputs = [_port(each) for each in model.inputs]
+            self._outputs = [_port(each) for each in model.outputs]
+            compiled = core.compile_model(model, "CPU", options)
         except Exception as error:  # the runtime's own kinds are not public
             reason = (str(error).strip().splitlines() or [type(error).__name__])[-1][:300]
             raise VlrfaceError(f"{path}: OpenVINO cannot load it ({reason}). Try --engine onnxruntime") from error
-        self._request = self._model.create_infer_request()
+        self._fed = {said.name: place for said, place in zip(self._inputs, compiled.inputs, strict=True)}
+        self._given = {said.name: place for said, place in zip(self._outputs, compiled.outputs, strict=True)}
+        self._request = compiled.create_infer_request()
 
     def get_inputs(self) -> list[Port]:
         """The inputs."""
-        return [_port(each) for each in self._model.inputs]
+        return self._inputs
 
     def get_outputs(self) -> list[Port]:
         """The outputs."""
-        return [_port(each) for each in self._model.outputs]
+        return self._outputs
 
     def run(self, outputs: Sequence[str], feeds: Mapping[str, ndarray]) -> list[ndarray]:
         """The named outputs for the inputs, each a copy of its own."""
-        self._request.infer(dict(feeds), share_inputs=True)
-        return [np.array(self._request.get_tensor(name).data) for name in outputs]
+        self._request.infer({self._fed[name]: value for name, value in feeds.items()}, share_inputs=True)
+        return [np.array(self._request.get_tensor(self._given[name]).data) for name in outputs]
 
 
 def _port(port: Any) -> Port:

@@ -20,6 +20,7 @@ from vlrface.experiment.environment import environment
 from vlrface.experiment.layouts import LAYOUT_OF, read_layout
 from vlrface.experiment.measures import add_measures
 from vlrface.experiment.model import Model, is_model, load_model
+from vlrface.experiment.model_files import kind_of
 from vlrface.experiment.options import BenchmarkName, Layout, ModelOptions, Outputs, ProtocolOptions
 from vlrface.experiment.outputs import check_outputs, check_suffix, result_files, write_papers
 from vlrface.experiment.pages import crop_opener, illustrations, write_pages
@@ -61,7 +62,8 @@ def evaluate_benchmark(
     saved = Faces.load(source) if source.suffix == ".npz" else None
     if saved is None and source.exists() and not is_model(source):
         raise VlrfaceError(
-            f"{source}: give a checkpoint (.safetensors), a run's folder, an .onnx or a Faces file (.npz)"
+            f"{source}: {kind_of(source) or 'damaged'}, neither a model nor faces: give a checkpoint (.safetensors), a "
+            "run's folder, an .onnx or a Faces file (.npz)"
         )
     if saved is None and data is None:
         raise VlrfaceError(

@@ -23,6 +23,7 @@ from vlrface.encode.exported import read_export_card, write_card
 from vlrface.encode.served import ServedModel
 from vlrface.experiment.environment import environment
 from vlrface.experiment.layouts import read_layout
+from vlrface.experiment.model_files import check_model
 from vlrface.experiment.options import EngineChoice
 from vlrface.experiment.outputs import check_suffix
 from vlrface.experiment.served import load_served
@@ -87,6 +88,9 @@ def calibrate_model(
     Raises:
         VlrfaceError: no calibratable model, faces of another one, or a rate that these faces cannot answer.
     """
+    check_model(source)
+    if not data.exists():
+        raise VlrfaceError(f"{data}: no such folder or Faces file. Give held-out people, a folder each")
     source = source / "best.safetensors" if source.is_dir() else source
     check_suffix(written.model, source.suffix)
     check_suffix(written.report, ".html")

@@ -7,6 +7,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import product
 from pathlib import Path, PurePosixPath
 from typing import Any, Final, Literal
 
@@ -134,8 +135,8 @@ def detect_faces(
     """What `vlrface detect` does; see there. Killed and started again, it goes on where it was.
 
     Raises:
-        VlrfaceError: no picture, no detector, a model that does not encode, an output that another run wrote, or not
-            one picture that could be read.
+        VlrfaceError: no picture, no detector, a model that does not encode, an output that another run wrote or that
+            holds other things, an output that would replace a file, or not one picture that could be read.
         OSError: the output cannot be written.
     """
     how = finding or Finding()
@@ -157,7 +158,7 @@ def detect_faces(
     sources = [str(source) for source in manifest.sources]
     stems = crop_stems(sources)
     root = Path(manifest.root or ".")
-    table = _begin(output, settings)
+    table = _begin(output, settings, [] if annotate is None else [_numbered(annotate, stem) for stem in stems])
     done = _resumed(output / _PROGRESS, settings)
     with (output / _PROGRESS).open("a", encoding="utf-8") as journal:
         for source, stem in tqdm(
@@ -182,13 +183,21 @@ def crop_stems(sources: Sequence[str]) -> list[str]:
 
 
 def _check_places(paths: Sequence[Path], output: Path, annotate: Path | None) -> None:
-    """What is written must not be read: not as a picture by the next run, nor as a crop by `vlrface score`."""
+    """What is written must not be read: not as a picture by the next run, nor as a crop by `vlrface score`.
+
+    Nor may it lie in the same place as what is read, where a crop could replace a picture of the same name.
+    """
     if annotate is not None and _within(annotate, output):
         raise VlrfaceError(f"{annotate}: choose a folder outside {output}, which holds crops and nothing else")
-    for folder in paths:
-        for written in (output, annotate):
-            if written is not None and folder.is_dir() and _within(written, folder):
-                raise VlrfaceError(f"{written}: choose a folder outside {folder}, whose pictures are all looked at")
+    for path, written in product(paths, (output, annotate)):
+        if written is None:
+            continue
+        if path.is_dir() and _within(written, path):
+            raise VlrfaceError(f"{written}: choose a folder outside {path}, whose pictures are all looked at")
+        if _within(path.absolute().parent if path.is_file() else path, written):
+            raise VlrfaceError(
+                f"{written}: holds {path}, which is looked at, and could be replaced. Choose a new folder"
+            )
 
 
 def _within(path: Path, folder: Path) -> bool:
@@ -201,15 +210,30 @@ def _served(model: Path) -> ServedModel:
     return load_served(model)
 
 
-def _begin(output: Path, settings: Mapping[str, Any]) -> Path:
+def _begin(output: Path, settings: Mapping[str, Any], others: Sequence[Path]) -> Path:
+    """Make the folder and its journal, or find both; nothing that was there before the first run is replaced.
+
+    Args:
+        output: the folder.
+        settings: of the run.
+        others: what will be written elsewhere.
+    """
     table = output / TABLE
     if table.exists():
         raise VlrfaceError(
             f"{table}: there already, with the crops of another run. Choose another folder, or remove it"
         )
-    output.mkdir(parents=True, exist_ok=True)
     journal = output / _PROGRESS
     if not journal.exists():
+        # Hidden entries are not counted: systems leave them in every folder, and no crop is called so.
+        if output.is_dir() and any(not each.name.startswith(".") for each in output.iterdir()):
+            raise VlrfaceError(f"{output}: holds other things. Give an empty folder, or a name that is free")
+        for path in others:
+            if os.path.lexists(path):
+                raise VlrfaceError(
+                    f"{path}: there already, and would be replaced. Choose another folder to annotate in"
+                )
+        output.mkdir(parents=True, exist_ok=True)
         with written_atomically(journal) as temporary:
             temporary.write_text(json.dumps(settings) + "\n", encoding="utf-8")
     return table
@@ -246,7 +270,7 @@ def _one(
         return [{"picture": source, "verdict": "failed", "reason": str(error).removeprefix(f"{path}: ")}]
     faces = finder.detect(picture)
     if annotate is not None:
-        _write_jpeg(annotate / f"{stem}.jpg", numbered(picture, faces))
+        _write_jpeg(_numbered(annotate, stem), numbered(picture, faces))
     if not faces:
         return [{"picture": source, "reason": "no face was found in it"}]
     crops = [cut_as(picture, face, how.cutting, how.size) for face in faces]
@@ -284,13 +308,21 @@ def _score(rows: list[Row], served: ServedModel, crops: Sequence[ndarray]) -> No
         row["verdict"] = str(looks.verdicts[i])
 
 
+def _numbered(folder: Path, stem: str) -> Path:
+    return folder / f"{stem}.jpg"
+
+
 def _write_jpeg(path: Path, picture: ndarray) -> None:
     with written_atomically(path) as temporary:
         temporary.write_bytes(encode_jpeg(picture))
 
 
 def _write_table(path: Path, rows: Sequence[Row]) -> None:
-    with written_atomically(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+    # A name that is not UTF-8 is shown as \\udcff.
+    with (
+        written_atomically(path) as temporary,
+        temporary.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file,
+    ):
         writer = csv.DictWriter(file, COLUMNS, restval="")
         writer.writeheader()
         writer.writerows(rows)

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import UInt8
 from numpy import ndarray
 
+from vlrface.bulk import check_sources
 from vlrface.bulk.parts import SUMMARY, write_parquet
 from vlrface.data.cache import crops_in_memory
 from vlrface.data.manifest import Benchmark, Manifest
@@ -43,6 +44,8 @@ def encode_pictures(
 ) -> Faces:
     """What `vlrface encode` does; see there."""
     check_suffix(output, ".npz")
+    if not data.exists():
+        raise VlrfaceError(f"{data}: no such file or folder")
     model = load_model(source, model_options or ModelOptions())
     benchmark = read_layout(data, layout, list_file, allow_missing=allow_missing)
     faces = encode_benchmark(model, benchmark, data, flip=flip, batch_size=batch_size, progress=progress)
@@ -76,6 +79,7 @@ def encode_bulk(
     """
     if output.suffix not in ("", ".parquet"):
         raise VlrfaceError(f"{output}: give a name that ends in .npz or .parquet, or a folder for parts")
+    check_sources(sources)
     task = BulkTask(
         model, tuple(sources), "embeddings", options or BulkOptions(), flip=flip, batch_size=batch_size,
         progress=progress, model_options=model_options or ModelOptions(),

@@ -6,7 +6,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from vlrface.encode.served import ServedModel
-from vlrface.experiment.places import make_gallery, open_gallery
+from vlrface.experiment.places import check_there, make_gallery, open_gallery
 from vlrface.experiment.served import load_served
 from vlrface.files import write_json
 from vlrface.gallery import Enrolment, NewFace, Template
@@ -51,6 +51,7 @@ def enrol_folder(
     people = sorted(each for each in folder.iterdir() if each.is_dir()) if folder.is_dir() else []
     if not people:
         raise VlrfaceError(f"{folder}: give a folder with one sub-folder of pictures for each person")
+    check_there(place)
     served = load_served(model)
     failures: list[str] = []
     done: list[Enrolment] = []

@@ -112,6 +112,8 @@ def _say(found: Discovery, faces: Faces, written: Sequence[Path]) -> None:
                 sign = "for" if each.speaks_for else "against"
                 print(f"  {name:<15} {each.value:8.3f}  rest {each.rest:8.3f}  {sign:<7}  {MEANINGS[name]}")
     print(f"written     {', '.join(path.name for path in written)} in {written[0].parent}")
+    if found.doubt:
+        print(f"doubtful    {found.doubt}")
 
 
 def _seen(

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vlrface.encode import Encoder
+from vlrface.experiment.model_files import check_model
 from vlrface.experiment.options import ModelOptions
 from vlrface.types import VlrfaceError
 
@@ -50,8 +51,7 @@ def load_model(
     Raises:
         VlrfaceError: nothing that encodes, or its input is not described.
     """
-    if not source.exists():
-        raise VlrfaceError(f"{source}: no such checkpoint, run folder or model")
+    check_model(source)
     if source.suffix == ".onnx":
         from vlrface.encode.exported import read_export_card
         from vlrface.encode.onnx import load_onnx

@@ -15,6 +15,7 @@ from vlrface.experiment.config import (
     ModelConfig,
     model_from_json,
 )
+from vlrface.experiment.model_files import check_model
 from vlrface.losses.recognizability import UnrecognizableStatistics
 from vlrface.models.attention import PerceptibilityAttention, spatial_kernel
 from vlrface.models.backbone import Backbone, InputSpec
@@ -29,6 +30,7 @@ from vlrface.models.pretrained import (
 )
 from vlrface.models.recognizability import PerceptibilityRegression
 from vlrface.models.recognizer import Recognizer
+from vlrface.run_folder import BEST_NAME
 from vlrface.types import VlrfaceError
 
 
@@ -128,8 +130,9 @@ def load_trained(path: Path) -> Trained:
     Raises:
         VlrfaceError: missing or damaged file, or weights that do not fit the configuration beside them.
     """
+    check_model(path, onnx=False)
     if path.is_dir():
-        path = path / "best.safetensors"
+        path = path / BEST_NAME
     checkpoint = Checkpoint.load(path)
     config = model_from_json(checkpoint.card["config"]["model"])
     recognizer = build_recognizer(replace(config, lora=None), None)

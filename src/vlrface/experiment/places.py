@@ -38,6 +38,16 @@ def open_gallery(place: str, *, space: str | None = None, read_only: bool = Fals
     return gallery
 
 
+def check_there(place: str) -> None:
+    """Refuse a gallery's file that is not there, before a model is loaded.
+
+    Raises:
+        VlrfaceError: no such file; a server is asked when it is opened.
+    """
+    if not place.startswith(MILVUS) and not Path(place).is_file():
+        raise VlrfaceError(f"{place}: no such gallery. Make one with `vlrface gallery create {place} --model MODEL`")
+
+
 def make_gallery(place: str, served: ServedModel, *, template: Template, keep_pictures: bool) -> bool:
     """Make an empty gallery for the embeddings of a model.
 

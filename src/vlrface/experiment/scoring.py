@@ -10,10 +10,11 @@ from typing import Final
 
 import numpy as np
 
-from vlrface.bulk import Parts
+from vlrface.bulk import Parts, check_sources
 from vlrface.bulk.parts import SUMMARY, Table, write_parquet
 from vlrface.calibrate import Calibration
 from vlrface.encode.served import ServedModel
+from vlrface.experiment.accepting import write_accepted
 from vlrface.experiment.bulk import BulkTask, finish, loaded, run_bulk
 from vlrface.experiment.options import BulkOptions
 from vlrface.files import write_json, written_atomically
@@ -82,6 +83,7 @@ def score_paths(
         raise VlrfaceError("--least-score says what --accepted FILE lists: give both")
     if output.suffix not in ("", ".csv", ".parquet", ".html"):
         raise VlrfaceError(f"{output}: give a name that ends in .csv, .parquet or .html, or a folder for parts")
+    check_sources(list(map(str, paths)))
     task = BulkTask(
         model, tuple(map(str, paths)), "scores", options or BulkOptions(), batch_size=batch_size, progress=progress
     )
@@ -92,7 +94,8 @@ def score_paths(
     told = _Told()
     written = _write(output, parts, told, _meaning(calibration)) if whole else _summarised(output, parts, told)
     if accepted is not None:
-        _write_accepted(accepted, parts, calibration.recognizable_from if least_score is None else least_score)
+        least = calibration.recognizable_from if least_score is None else least_score
+        write_accepted(accepted, parts, least, whole_pictures=task.options.detector is not None)
     failed = told.verdicts["failed"]
     _print(told, failed, calibration, written)
     if whole:
@@ -188,21 +191,6 @@ def _write_csv(path: Path, tables: Iterator[Table]) -> None:
                     strict=True,
                 )
             )
-
-
-def _write_accepted(path: Path, parts: Parts, least_score: float) -> None:
-    """One picture a line, each once, that has a face of at least this score."""
-    count = 0
-    with (
-        written_atomically(path) as temporary,
-        temporary.open("w", encoding="utf-8", errors="surrogateescape") as file,
-    ):
-        for table in parts.read():
-            good = np.flatnonzero(table.numbers["score"] >= least_score).tolist()
-            names = dict.fromkeys(table.texts["path"][row] for row in good)
-            file.writelines(f"{name}\n" for name in names)
-            count += len(names)
-    print(f"accepted    {count:,} with a score of {least_score:g} or more, in {path}")
 
 
 def _write_html(path: Path, tables: Iterator[Table], meaning: str) -> None:

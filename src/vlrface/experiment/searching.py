@@ -11,11 +11,11 @@ from typing import Any, Final
 
 import numpy as np
 
-from vlrface.bulk import Row, list_items, look_at
+from vlrface.bulk import Row, check_sources, list_items, look_at
 from vlrface.encode.served import ServedModel
 from vlrface.experiment.bulk import finder
 from vlrface.experiment.options import SearchOptions
-from vlrface.experiment.places import open_gallery
+from vlrface.experiment.places import check_there, open_gallery
 from vlrface.experiment.rules import beyond_measured, least_score_of, match_threshold
 from vlrface.experiment.served import load_served
 from vlrface.files import write_json, written_atomically
@@ -71,6 +71,8 @@ def identify(
     """
     if output is not None and output.suffix not in (".csv", ".json"):
         raise VlrfaceError(f"{output}: give a name that ends in .csv or .json")
+    check_there(place)
+    check_sources(sources)
     served = load_served(model, engine=options.engine, threads=options.threads)
     rules = rules_of(served, options)
     with open_gallery(place, space=served.space) as gallery:
@@ -129,6 +131,8 @@ def verify(place: str, model: Path, person: str, sources: Sequence[str], options
     Raises:
         VlrfaceError: no threshold, nobody of that name, or nothing to look at.
     """
+    check_there(place)
+    check_sources(sources)
     served = load_served(model, engine=options.engine, threads=options.threads)
     rules = rules_of(served, options)
     matches: list[bool] = []

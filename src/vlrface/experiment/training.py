@@ -10,6 +10,7 @@ from typing import Any
 from vlrface.experiment.build import build
 from vlrface.experiment.config import Experiment, load_recipe, override, to_json
 from vlrface.experiment.environment import environment
+from vlrface.experiment.needs import check_data
 from vlrface.experiment.run_page import write_run_page
 from vlrface.experiment.sources import Places
 from vlrface.files import written_atomically
@@ -39,6 +40,7 @@ def run_training(
     experiment = override(load_recipe(recipe), assignments)
     if seed is not None:
         experiment = replace(experiment, seed=seed)
+    check_data(recipe, experiment, data)
     folder = out or Path("runs") / experiment.name
     try:
         with terminable(), joined():

@@ -131,8 +131,11 @@ def _neighbourhood(
         return picture, matrix
     inverse = cv2.invertAffineTransform(matrix)
     corners = np.array([[0.0, 0.0], [size, 0.0], [0.0, size], [size, size]]) @ inverse[:, :2].T + inverse[:, 2]
-    low = np.floor(corners.min(axis=0)).astype(int) - 2
-    high = np.ceil(corners.max(axis=0)).astype(int) + 2
+    # Beyond a window that is cut too close, the warp sees black where the picture goes on: its cubic kernel reaches two
+    # pixels, of the shrunk window; the third is for halves and rounding.
+    margin = int(np.ceil(3 / scale))
+    low = np.floor(corners.min(axis=0)).astype(int) - margin
+    high = np.ceil(corners.max(axis=0)).astype(int) + margin
     low, high = np.maximum(low, 0), np.minimum(high, (picture.shape[1], picture.shape[0]))
     if (low >= high).any():
         return picture, matrix

@@ -97,6 +97,7 @@ def render_unrecognizable(found: Discovery, pool: SearchedPool, drawing: Drawing
         "unrecognizable.html.j2",
         title="Unrecognizable faces",
         summary=_summary(found),
+        doubt=found.doubt,
         clusters=[_cluster(each) for each in found.clusters if each.chosen],
         others=[_cluster(each) for each in found.clusters if not each.chosen],
         map=drawing,

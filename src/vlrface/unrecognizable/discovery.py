@@ -25,6 +25,9 @@ from vlrface.unrecognizable.scoring import Score, fitted_score
 LEAST: Final = 20
 """Faces, and destroyed pictures, below which shares of them say nothing."""
 
+USUAL: Final = (0.005, 0.8)
+"""Share of a pool that is found, outside of which the finding is doubted (own choice)."""
+
 _SHOWN: Final = 12
 _RECALL_POWER: Final = 10
 
@@ -78,9 +81,25 @@ class Discovery:
     criterion: float
     score: Score
 
+    @property
+    def doubt(self) -> str:
+        """Why the finding should not be believed unseen, and what to do; "" if nothing speaks against it."""
+        known = int(np.isfinite(self.scores).sum())
+        share = float(self.found.sum()) / max(known, 1)
+        if USUAL[0] <= share <= USUAL[1]:
+            return ""
+        much = "nearly all" if share > USUAL[1] else "hardly any"
+        meant = "are found though they can be recognised" if share > USUAL[1] else "are missed"
+        return (
+            f"{100 * share:.1f} % of the pool is {much} of it, which is seldom true. More likely the model never saw "
+            "faces of this kind, or is shown them wrongly: in another channel order, scale or framing than it was "
+            f"trained with. Look at the contact sheet. If faces {meant}, check the card of the model, or take another."
+        )
+
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values: which clusters, why, and how a face is scored; not the scores themselves."""
         return {
+            "doubt": self.doubt,
             "method": self.method,
             "height": self.height,
             "criterion": self.criterion,
