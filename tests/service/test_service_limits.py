@@ -16,6 +16,7 @@ from vlrface.service.app import service_of
 from vlrface.service.rates import Buckets
 from vlrface.types import VlrfaceError
 
+from .conftest import TLS
 from .made import made_settings, mosaic, people, png
 
 FACES = people()
@@ -238,6 +239,78 @@ def test_requests_at_once_are_counted(make_client):
 
     assert sorted(reply.status_code for reply in client.loop.run(asked())) == [200, 200, 503]
     assert post(client, part() + END).status_code == 200
+
+
+def held_up(client, count, meanwhile, headers=None):
+    """Let requests begin bodies that do not end while `meanwhile(caller)` asks; gives their replies and its answer."""
+
+    async def asked():
+        end = asyncio.Event()
+
+        async def body():
+            yield part()
+            await end.wait()
+            yield END
+
+        transport = httpx.ASGITransport(client.app, client=("10.0.0.7", 1))
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost", verify=TLS) as caller:
+            given = {**TYPE, **(headers or {})}
+            tasks = [asyncio.create_task(caller.post("/v1/score", content=body(), headers=given)) for _ in range(count)]
+            await asyncio.sleep(0.1)
+            done = [task.done() for task in tasks]
+            found = await meanwhile(caller)
+            end.set()
+            return done, await asyncio.gather(*tasks), found
+
+    return client.loop.run(asked())
+
+
+def keyed(make_client, tmp_path, **limits):
+    """A client of a service with keys, and the header of a good one."""
+    from vlrface.service import create_key
+
+    good = {"Authorization": f"Bearer {create_key(tmp_path / 'keys.json', 'read')}"}
+    return make_client(keys=tmp_path / "keys.json", hosts=(), limits=Limits(**limits)), good
+
+
+def test_refused_bodies_that_do_not_come_keep_nobody_out(make_client, tmp_path):
+    client, good = keyed(make_client, tmp_path, in_flight=2)
+
+    async def meanwhile(caller):
+        text = (await caller.get("/metrics", headers=good)).text
+        return text, *[(await caller.get(url, headers=good)).status_code for url in ("/health", "/v1/model")]
+
+    done, replies, (text, *codes) = held_up(client, 5, meanwhile)
+    assert not any(done), "their bodies are taken, or they would lose the answer"
+    assert {reply.status_code for reply in replies} == {401}
+    assert codes == [200, 200]
+    assert "vlrface_requests_in_flight 1.0" in text
+
+
+def test_only_so_many_bodies_of_an_address_are_taken_without_a_key(make_client, tmp_path):
+    client, _ = keyed(make_client, tmp_path)
+
+    async def meanwhile(caller):
+        return (await caller.get("/health")).status_code
+
+    done, replies, health = held_up(client, 20, meanwhile)
+    assert sum(done) == 4, "answered at once"
+    assert [reply.headers.get("connection") for reply in replies] == [None] * 16 + ["close"] * 4
+    assert {reply.status_code for reply in replies} == {401}
+    assert health == 200
+    done, replies, _ = held_up(client, 16, meanwhile)
+    assert not any(done), "places come back"
+
+
+def test_health_and_readiness_are_answered_when_full(make_client, tmp_path):
+    client, good = keyed(make_client, tmp_path, in_flight=2)
+
+    async def meanwhile(caller):
+        return [(await caller.get(url, headers=good)).status_code for url in ("/health", "/ready", "/v1/model")]
+
+    _, replies, codes = held_up(client, 2, meanwhile, good)
+    assert codes == [200, 200, 503]
+    assert [reply.status_code for reply in replies] == [200, 200]
 
 
 def test_the_rate_is_per_picture_and_comes_back(make_client):
