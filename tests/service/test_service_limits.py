@@ -2,6 +2,7 @@
 
 import asyncio
 import struct
+import threading
 import tracemalloc
 import zlib
 
@@ -17,7 +18,7 @@ from vlrface.service.rates import Buckets
 from vlrface.types import VlrfaceError
 
 from .conftest import TLS
-from .made import made_settings, mosaic, people, png
+from .made import MadeModel, made_settings, mosaic, people, png
 
 FACES = people()
 FACE = png(FACES[0, 0])
@@ -186,6 +187,47 @@ def test_pixels_are_counted_together(make_client):
     client = make_client(limits=Limits(pixels=3 * 64 * 64, held_pixels=1))
     assert client.post("/v1/score", FACE, FACE, FACE).status_code == 200
     assert code(client.post("/v1/score", FACE, FACE, FACE, FACE)) == (413, "too_large")
+
+
+def test_pixels_of_all_requests_are_counted_before_they_are_decoded(make_client):
+    gate = threading.Event()
+    gate.set()
+
+    class Waiting(MadeModel):
+        def look(self, crops, batch_size=64):
+            gate.wait(10)
+            return super().look(crops, batch_size)
+
+    client = make_client(model=Waiting(), limits=Limits(files=4, held_pixels=5 * 64 * 64))
+    looker = service_of(client.app).looker
+    held = []
+
+    async def asked():
+        transport = httpx.ASGITransport(client.app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost", verify=TLS) as caller:
+            one, four = [("files", ("a.png", FACE))], [("files", ("a.png", FACE))] * 4
+            tasks = [asyncio.create_task(caller.post("/v1/score", files=each)) for each in [one] * 8 + [four] * 2]
+            gate.clear()
+            while looker.held_pixels < 5 * 64 * 64:
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.1)
+            held.append(looker.held_pixels)
+            gate.set()
+            while not all(task.done() for task in tasks):
+                held.append(looker.held_pixels)
+                await asyncio.sleep(0)
+            return [task.result().status_code for task in tasks]
+
+    assert client.loop.run(asked()) == [200] * 10
+    assert max(held) == 5 * 64 * 64
+    assert looker.held_pixels == 0
+
+
+def test_a_picture_that_fails_holds_no_pixels_for_ever(client):
+    for body in (FACE[:200], b"text", bomb(), png(FACES[0, 0][:3, :3])):
+        client.post("/v1/score", body)
+        client.post("/v1/score", body, FACE)
+    assert service_of(client.app).looker.held_pixels == 0
 
 
 def test_files_and_faces_are_counted(make_client):

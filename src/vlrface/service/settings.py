@@ -24,7 +24,8 @@ class Limits:
         files: pictures in one request.
         faces: faces found in one request.
         held_bytes: of the bodies of all requests at once; more are answered with 503.
-        held_pixels: of the decoded pictures of all requests at once; more wait.
+        held_pixels: of the pictures of all requests at once, by their headers; more wait, in order. One request alone
+            is taken whatever it holds.
         in_flight: requests at once; more are answered with 503.
         body_seconds: time for a body to arrive.
 
