@@ -9,6 +9,7 @@ from vlrface.gallery import Rules
 from vlrface.images.decode import decode_bytes
 from vlrface.metrics.operating import Point
 from vlrface.service.app import service_of
+from vlrface.types import VlrfaceError
 
 from .made import DIM, MATCH, TILE, MadeModel, cut_tile, destroyed, mosaic, people, png
 
@@ -302,3 +303,47 @@ def test_the_measured_thresholds_are_told(make_client):
     assert told["points"] == [point.to_json()]
     assert told["points"][0]["cost_high"] is None
     assert told["data"] == "160 faces of 40 people, held_out"
+
+
+LOCKED = "gallery.db: another process has been writing to it for more than 10 s. Try again"
+
+
+def locked(*_, **__):
+    raise VlrfaceError(LOCKED)
+
+
+@pytest.mark.parametrize(
+    ("part", "method", "url"),
+    [
+        ("person", "GET", "/v1/people/p0"),
+        ("remove", "DELETE", "/v1/people/p0"),
+        ("people", "GET", "/v1/people"),
+        ("picture", "GET", "/v1/faces/1/picture"),
+        ("audit", "GET", "/v1/audit"),
+        ("counts", "GET", "/v1/model"),
+        ("enrol", "POST", "/v1/people/p0/faces"),
+        ("nearest", "POST", "/v1/identify"),
+        ("record", "POST", "/v1/identify"),
+    ],
+)
+def test_a_gallery_that_cannot_be_used_is_no_unknown_person(client, monkeypatch, part, method, url):
+    enrol(client, 1)
+    monkeypatch.setattr(client.app.state.gallery._store, part, locked)
+    reply = client.ask(method, url, **({"files": [("files", ("a.png", png(FACES[0, 2])))]} if method == "POST" else {}))
+    assert (reply.status_code, reply.json()["error"]["code"]) == (503, "gallery")
+    assert LOCKED in reply.json()["error"]["message"]
+    assert reply.headers["retry-after"] == "1"
+    assert client.get("/metrics").status_code == 200
+
+
+def test_who_is_not_there_is_unknown(client):
+    for method in ("GET", "DELETE"):
+        reply = client.ask(method, "/v1/people/nobody")
+        assert (reply.status_code, reply.json()["error"]["code"]) == (404, "unknown_person")
+
+
+def test_a_file_with_two_faces_spoils_no_other_of_its_name(client):
+    same = [("image.png", png(FACES[0, 0])), ("image.png", png(mosaic(FACES[1:3, 0])))]
+    reply = client.post("/v1/people/Ada/faces?detect=true", *same).json()
+    assert len(reply["enrolled"]) == 1
+    assert reply["refused"] == [{"file": "image.png", "reason": "it shows several faces: give a picture of one"}]

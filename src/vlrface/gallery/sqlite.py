@@ -45,7 +45,7 @@ from vlrface.gallery.duplicates import find_duplicates
 from vlrface.gallery.loading import Rows, about, stored_index
 from vlrface.gallery.members import Member, Members
 from vlrface.gallery.sealing import KEY_VARIABLE, AesGcm, Plain, Seal
-from vlrface.gallery.store import KeptFace
+from vlrface.gallery.store import KeptFace, UnknownPersonError
 from vlrface.types import VlrfaceError
 
 _KNOWN_TEXT: Final = b"vlrface gallery"
@@ -340,7 +340,9 @@ class SqliteStore:
     def _known(self, person: str) -> Member:
         member = self._current().named(person)
         if member is None:
-            raise VlrfaceError(f"{person!r} is not in the gallery {self._path}. `vlrface gallery list` shows who is")
+            raise UnknownPersonError(
+                f"{person!r} is not in the gallery {self._path}. `vlrface gallery list` shows who is"
+            )
         return member
 
     def _refresh(self) -> None:

@@ -39,7 +39,7 @@ class Counts:
         self._gauge("vlrface_faces_waiting", "Faces that wait for the network.", waiting)
         self._gauge("vlrface_body_bytes_held", "Bodies in memory.", held)
 
-    def watch_gallery(self, counts: Callable[[], tuple[int, int]]) -> None:
+    def watch_gallery(self, counts: Callable[[], tuple[float, float]]) -> None:
         """Also give how many people and faces a gallery holds."""
         self._gauge("vlrface_gallery_people", "People enrolled.", lambda: counts()[0])
         self._gauge("vlrface_gallery_faces", "Faces enrolled.", lambda: counts()[1])

@@ -163,14 +163,12 @@ def _cosine(first: Face, second: Face) -> float:
 
 
 async def _identified(service: Service, caller: Caller, faces: list[Face], candidates: int) -> IdentifyReply:
-    import asyncio
-
     gallery, settings = service.the_gallery(), service.settings
     if settings.match is None:  # refused when the service was made
         raise ServiceError(422, "no_threshold", "The service has no threshold: start it with --match")
     rules = Rules(settings.match, settings.score, candidates=candidates)
     embeddings, indices, scores = _arrays(faces, service.model.encoder.embedding_dim)
-    answers = await asyncio.to_thread(gallery.identify, embeddings, indices, scores, rules)
+    answers = await service.in_gallery(gallery.identify, embeddings, indices, scores, rules)
     kinds = [answer.kind for answer in answers]
     for kind in kinds:
         service.counts.answer(kind)
