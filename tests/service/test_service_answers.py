@@ -2,11 +2,13 @@
 
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 
 from vlrface.gallery import Rules
 from vlrface.images.decode import decode_bytes
+from vlrface.metrics.calibration import Calibration
 from vlrface.metrics.operating import Point
 from vlrface.service.app import service_of
 from vlrface.types import VlrfaceError
@@ -109,7 +111,28 @@ def test_verify_compares(client):
 def test_verify_says_nothing_of_a_face_that_is_not_recognizable(client):
     reply = two(client, png(FACES[0, 0]), png(destroyed(FACES[0, 0]))).json()
     assert reply["same"] is None
-    assert reply["reason"] == "Not said: the second face has a score below the least of 0.10."
+    assert reply["reason"].startswith("Not said: the second face is not recognizable (its score 0.0")
+    assert reply["reason"].endswith(" is below the least of 0.10).")
+
+
+def test_what_the_calibration_calls_unrecognizable_is_neither_searched_nor_enrolled(make_client):
+    sharp, blurred = png(FACES[0, 0]), png(cv2.GaussianBlur(FACES[0, 1], (0, 0), 1.5))
+    curve = Calibration(0.0, float(np.log(0.31 / 0.69)), 6.0, 1.0, 100, 500, 0.7, 0.02)  # the score is always 0.31
+    indices = MadeModel().look([decode_bytes(each, "made") for each in (sharp, blurred)]).recognizability
+    model = MadeModel(calibration=replace(curve, unrecognizable_index=float(indices.mean())))
+    client = make_client(model=model, score=None, by_verdict=True)
+    assert client.get("/v1/model").json()["rules"] == {"match": MATCH, "score": None, "verdict": True}
+    enrolled = client.post("/v1/people/Ada/faces", sharp, blurred).json()
+    assert len(enrolled["enrolled"]) == 1
+    assert "calls it unrecognizable: its score 0.31 is below 0.50, and its index" in enrolled["refused"][0]["reason"]
+    kinds = [
+        (each["kind"], each["face"]["verdict"])
+        for each in client.post("/v1/identify", sharp, blurred).json()["answers"]
+    ]
+    assert kinds == [("candidates", "doubtful"), ("not recognizable", "unrecognizable")]
+    said = two(client, sharp, blurred).json()
+    assert said["same"] is None
+    assert "the second face is not recognizable (the calibration calls it unrecognizable" in said["reason"]
 
 
 def test_verify_without_a_threshold_gives_the_cosine(make_client):
@@ -289,7 +312,7 @@ def test_the_model_is_described(client):
     assert model["has_index"]
     assert model["has_attention"]
     assert model["gallery"] == {"people": 2, "faces": 4, "keeps_pictures": True}
-    assert model["rules"] == {"match": MATCH, "score": 0.1}
+    assert model["rules"] == {"match": MATCH, "score": 0.1, "verdict": False}
     assert model["limits"]["files"] == 32
     assert model["calibration"]["gallery_size"] == 100
     assert model["calibration"]["points"] == []

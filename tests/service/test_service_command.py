@@ -115,11 +115,19 @@ def test_options_reach_the_service(command, built):
     assert set(made.hosts) == {"localhost", "127.0.0.1", "[::1]"}
 
 
-def test_the_least_score_is_the_calibrations(built):
+def test_the_verdict_decides_unless_a_least_score_is_given(built):
+    for given, score, by_verdict in ((None, None, True), (0.0, None, False), (0.3, 0.3, False)):
+        serving.serve(MODEL, least_score=given, listening=Listening(port=0))
+        assert (settings_of(built).score, settings_of(built).by_verdict) == (score, by_verdict)
+
+
+def test_without_calibration_no_verdict_is_asked_for(built, monkeypatch):
+    loaded = SimpleNamespace(load_served=lambda path, **_: MadeModel(name=str(path), calibration=None))
+    monkeypatch.setitem(sys.modules, "vlrface.experiment.served", loaded)
     serving.serve(MODEL, listening=Listening(port=0))
-    assert settings_of(built).score == MadeModel().calibration.unrecognizable_below
-    serving.serve(MODEL, least_score=0.0, listening=Listening(port=0))
-    assert settings_of(built).score is None
+    assert (settings_of(built).score, settings_of(built).by_verdict) == (None, False)
+    with pytest.raises(VlrfaceError, match="no calibration"):
+        serving.serve(MODEL, least_score=0.3, listening=Listening(port=0))
 
 
 def test_a_gallery_needs_its_model_and_a_threshold(command, built, tmp_path):

@@ -26,6 +26,7 @@ def gallery(
     duplicate_at: float = 0.9,
     output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None,
     json: Path | None = None,
+    strict: bool = False,
     quiet: bool = False,
 ) -> None:
     """Keep known people, and ask who a face may show.
@@ -39,9 +40,11 @@ def gallery(
     vlrface gallery export people.db -o faces.npz
 
     identify gives one of three answers to each face: candidates, best first; unknown, a face that can be recognised and
-    is nobody's here; not recognizable, a face that does not allow an answer. verify ends with 0 for a match, 3 for none
-    and 1 where the question could not be asked. With VLRFACE_GALLERY_KEY in the environment a new gallery is encrypted,
-    and an encrypted one opened. Removing takes the bytes out of the file.
+    is nobody's here; not recognizable, a face that does not allow an answer. A picture that cannot be read or shows no
+    face has none, and is counted as failed. verify ends with 0 if all faces match, 3 if one does not, 4 if none speaks
+    against it but one cannot be judged (unreadable or not recognizable), and 1 where the question could not be asked.
+    With VLRFACE_GALLERY_KEY in the environment a new gallery is encrypted, and an encrypted one opened. Removing takes
+    the bytes out of the file.
 
     Args:
         action: What to do.
@@ -50,12 +53,13 @@ def gallery(
         model: create, enrol, identify, verify: a checkpoint, a run's folder, or an .onnx file; always the same one.
         people: enrol: folder with one sub-folder of pictures for each person.
         person: verify, remove: who.
-        search: identify, verify: the rules; a threshold is needed.
+        search: identify, verify: the rules; a threshold is needed. enrol: --least-score alone.
         template: create: how several faces of a person become one vector.
         keep_pictures: create: keep a small picture of each face, to be shown.
         duplicate_at: enrol: cosine to somebody else from which a face is reported.
         output: identify: table (.csv, .json) in the place of lines; export: the Faces file (.npz).
         json: enrol: file for what was done.
+        strict: identify: exit with 2 if any picture could not be read or shows no face.
         quiet: No progress bars.
     """
     from vlrface.experiment import enrolling, searching
@@ -65,15 +69,19 @@ def gallery(
     elif action == "enrol":
         folder = needed(people, "--people FOLDER")
         if enrolling.enrol_folder(
-            place, needed(model, "--model"), folder, duplicate_at=duplicate_at, json=json, progress=not quiet
-        ):
+            place, needed(model, "--model"), folder, least_score=search.least_score, duplicate_at=duplicate_at,
+            json=json, progress=not quiet,
+        ):  # fmt: skip
             raise SystemExit(2)
     elif action == "identify":
-        searching.identify(place, needed(model, "--model"), sources, search, output)
+        kinds = searching.identify(place, needed(model, "--model"), sources, search, output)
+        if strict and kinds["failed"]:
+            raise SystemExit(2)
     elif action == "verify":
         who = needed(person, "--person NAME")
-        if not searching.verify(place, needed(model, "--model"), who, sources, search):
-            raise SystemExit(3)
+        found = searching.verify(place, needed(model, "--model"), who, sources, search)
+        if found != "match":
+            raise SystemExit(3 if found == "none" else 4)
     elif action == "list":
         enrolling.list_people(place)
     elif action == "remove":

@@ -59,8 +59,8 @@ def serve(
         match: Least cosine of a match.
         fmr: Instead of it: the false match rate that is wished for, measured by `vlrface calibrate`.
         fpir: Instead of it: the wished share of strangers that get an answer, measured likewise.
-        least_score: Least score of a face that is searched or enrolled; default the calibration's limit of
-            "unrecognizable"; 0 asks for none.
+        least_score: Least score of a face that is searched or enrolled; default: any face but those that the
+            calibration calls unrecognizable; 0 takes every face.
         detector: Take whole pictures too, with this YuNet .onnx file; auto fetches OpenCV's once, if it is not there.
         smallest_face: Height in pixels of the smallest face to look for; 24 takes a quarter of the time of 12.
         reference: Faces file (.npz) of the same model, to show a face's place among others.

@@ -83,8 +83,8 @@ class SearchOptions:
         match: Least cosine of a match.
         fmr: Instead of it: the false match rate that is wished for, measured by `vlrface calibrate`.
         fpir: Instead of it: the wished share of strangers that get an answer, measured likewise.
-        least_score: Least score of a face that is searched; default the calibration's limit of "unrecognizable"; 0 asks
-            for none.
+        least_score: Least score of a face that is searched or enrolled; default: any face but those that the
+            calibration calls unrecognizable; 0 takes every face.
         candidates: identify: at most so many people for a face.
         detector: Pictures are whole ones, in which this detector (.onnx, or auto) finds the faces.
         engine: What runs an exported model.

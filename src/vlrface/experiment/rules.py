@@ -36,8 +36,16 @@ def match_threshold(
     return point.threshold
 
 
-def least_score_of(given: float | None, calibration: Calibration | None) -> float | None:
-    """The given one; else the score below which a face is called unrecognizable, where there are scores."""
+def asked_of_faces(given: float | None, calibration: Calibration | None) -> tuple[float | None, Calibration | None]:
+    """What is asked of a face that is searched or enrolled: a least score, or the word of a calibration, or nothing.
+
+    Args:
+        given: the least score; 0 asks for nothing.
+        calibration: of the model; where no score is given, a face must not be one that it calls unrecognizable.
+
+    Returns:
+        Score and calibration for `gallery.Rules`; one of them at most is not None.
+    """
     if given is not None:
-        return given if given > 0 else None
-    return None if calibration is None else calibration.unrecognizable_below
+        return given if given > 0 else None, None
+    return None, calibration

@@ -12,7 +12,7 @@ from fastapi import FastAPI
 
 from vlrface.experiment.options import EngineChoice
 from vlrface.experiment.places import open_gallery
-from vlrface.experiment.rules import least_score_of, match_threshold
+from vlrface.experiment.rules import asked_of_faces, match_threshold
 from vlrface.service import (
     Batching,
     Limits,
@@ -96,9 +96,11 @@ def serve(
         people = None
         if gallery is not None:
             people = closing.enter_context(open_gallery(gallery, space=served.space))
+        score, judged_by = asked_of_faces(least_score, served.calibration)
         settings = ServiceSettings(
             match=match_threshold(served.calibration, match=match, fmr=fmr, fpir=fpir, space=served.space),
-            score=least_score_of(least_score, served.calibration),
+            score=score,
+            by_verdict=judged_by is not None,
             keys=keys,
             hosts=_hosts(where, keys),
             engine=str(served.meta.get("engine", engine)),

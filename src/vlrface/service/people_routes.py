@@ -13,7 +13,7 @@ from vlrface.gallery.store import check_name
 from vlrface.service.callers import Caller
 from vlrface.service.documents import PICTURE_REFUSALS, form, refusals
 from vlrface.service.errors import ServiceError
-from vlrface.service.face_routes import DetectQuery, looked
+from vlrface.service.face_routes import DetectQuery, looked, not_recognizable_because
 from vlrface.service.looking import Face
 from vlrface.service.replies import (
     AuditLine,
@@ -207,7 +207,7 @@ async def _enrolled(service: Service, caller: Caller, person: str, faces: list[F
     refused: list[RefusedFile] = []
     taken: list[Face] = []
     for face in faces:
-        reason = _refusal(face, service.settings.score, several=face.place in several)
+        reason = _refusal(service, face, several=face.place in several)
         if not reason:
             taken.append(face)
         elif face.number == 1:
@@ -234,7 +234,7 @@ async def _enrolled(service: Service, caller: Caller, person: str, faces: list[F
     )
 
 
-def _refusal(face: Face, least: float | None, *, several: bool) -> str:
+def _refusal(service: Service, face: Face, *, several: bool) -> str:
     """Why a face is not enrolled; empty if it is."""
     if face.sight is None:
         return face.error
@@ -242,9 +242,8 @@ def _refusal(face: Face, least: float | None, *, several: bool) -> str:
         return "it shows several faces: give a picture of one"
     if not np.isfinite(face.sight.embedding).all():
         return "it could not be encoded"
-    if least is not None and not face.sight.score >= least:
-        return f"not recognizable: its score {face.sight.score:.2f} is below the least of {least:.2f}"
-    return ""
+    why = not_recognizable_because(service, face)
+    return f"not recognizable: {why}" if why else ""
 
 
 def _time(when: datetime) -> str:

@@ -195,7 +195,8 @@ class RulesReply(BaseModel):
     """When faces are the same person's, and which faces are searched."""
 
     match: float | None
-    score: float | None
+    score: float | None = Field(description="Least score; null: none is asked for.")
+    verdict: bool = Field(description="Whether faces that the calibration calls unrecognizable are left out.")
 
 
 class ModelReply(BaseModel):

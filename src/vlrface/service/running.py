@@ -9,7 +9,7 @@ from typing import ParamSpec, TypeVar
 
 import numpy as np
 
-from vlrface.gallery import Gallery, UnknownPersonError
+from vlrface.gallery import Gallery, Rules, UnknownPersonError
 from vlrface.service.batching import Batcher
 from vlrface.service.callers import Caller, Gate
 from vlrface.service.counting import Counts
@@ -73,6 +73,13 @@ class Service:
         if self.gallery is None:
             raise ServiceError(404, "no_gallery", "This service has no gallery: start it with --gallery")
         return self.gallery
+
+    def rules(self, candidates: int = 5) -> Rules:
+        """What is asked of a face and of a candidate; without a threshold, only what is equal is near enough."""
+        settings = self.settings
+        match = 1.0 if settings.match is None else settings.match
+        calibration = self.model.calibration if settings.by_verdict else None
+        return Rules(match, settings.score, candidates=candidates, calibration=calibration)
 
     @staticmethod
     async def in_gallery(call: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
@@ -155,10 +162,10 @@ def check_fit(model: Model, gallery: Gallery | None, settings: ServiceSettings) 
     Raises:
         VlrfaceError: as `assembled`.
     """
-    if settings.score is not None and model.calibration is None:
+    if (settings.score is not None or settings.by_verdict) and model.calibration is None:
         raise VlrfaceError(
-            f"{model.name}: a least score is asked for, and the model has no calibration. Calibrate it "
-            "(`vlrface calibrate`), or leave the score out"
+            f"{model.name}: a least score or a verdict is asked for, and the model has no calibration. Calibrate it "
+            "(`vlrface calibrate`), or leave them out"
         )
     if gallery is None:
         return

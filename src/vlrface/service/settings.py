@@ -100,6 +100,7 @@ class ServiceSettings:
         match: least cosine of two faces that are called the same, and of a candidate; None calls nobody the same, and
             a service with a gallery needs it.
         score: least calibrated score of a face that is searched or enrolled; None asks for none.
+        by_verdict: faces that the calibration calls unrecognizable are neither searched nor enrolled.
         keys: file of API keys; None lets everybody on this machine, and nobody else, do everything.
         hosts: names by which the service may be called; empty: any (never without keys).
         engine: what runs the network, for people.
@@ -115,6 +116,7 @@ class ServiceSettings:
 
     match: float | None = None
     score: float | None = None
+    by_verdict: bool = False
     keys: Path | None = None
     hosts: tuple[str, ...] = LOCAL_HOSTS
     engine: str = ""
