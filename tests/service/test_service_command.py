@@ -130,6 +130,14 @@ def test_without_calibration_no_verdict_is_asked_for(built, monkeypatch):
         serving.serve(MODEL, least_score=0.3, listening=Listening(port=0))
 
 
+@pytest.mark.parametrize(("cut", "said"), [(0, "everything that was taken is finished"), (3, "3 unfinished requests")])
+def test_what_was_cut_off_is_said(built, monkeypatch, capsys, cut, said):
+    monkeypatch.setattr(serving, "run_app", lambda *_, **__: cut)
+    serving.serve(MODEL, listening=Listening(port=0))
+    assert said in capsys.readouterr().out
+    assert not built
+
+
 def test_a_gallery_needs_its_model_and_a_threshold(command, built, tmp_path):
     Gallery.create(tmp_path / "good.db", space=SPACE, dim=DIM).close()
     Gallery.create(tmp_path / "other.db", space="other", dim=DIM).close()

@@ -25,6 +25,7 @@ from vlrface.service import (
     read_keys,
     revoke_key,
 )
+from vlrface.service.app import service_of
 from vlrface.service.journal import log_config
 from vlrface.service.keys import Role
 from vlrface.service.parts import Finder
@@ -78,7 +79,7 @@ def serve(
     rate: Rate | None = None,
     batching: Batching | None = None,
 ) -> None:
-    """What `vlrface serve` does; see there. Returns when it was asked to stop and has finished what it took.
+    """What `vlrface serve` does; see there. Returns when it was asked to stop and what it took is finished or cut off.
 
     Raises:
         VlrfaceError: something does not fit together, or others could reach it without keys.
@@ -113,17 +114,23 @@ def serve(
         port = sock.getsockname()[1]
         host = f"[{where.host}]" if ":" in where.host else where.host
         print(f"serving {served.name} at http://{host}:{port}/ (Ctrl-C stops it)", flush=True)
-        run_app(app, sock, stop_s=where.stop_s)
-    print("stopped; everything that was taken is finished", flush=True)
+        cut = run_app(app, sock, stop_s=where.stop_s)
+    if cut:
+        print(f"stopped; {cut} unfinished requests were cut off. What they asked for may have been done", flush=True)
+    else:
+        print("stopped; everything that was taken is finished", flush=True)
 
 
-def run_app(app: FastAPI, sock: socket.socket, *, stop_s: int = 30) -> None:
+def run_app(app: FastAPI, sock: socket.socket, *, stop_s: int = 30) -> int:
     """Answer requests on a listening socket until SIGTERM or SIGINT, and then finish what was taken.
 
     Args:
         app: of `create_app`.
         sock: bound; listened on and closed here.
         stop_s: after so many seconds of finishing, what is left is cut off.
+
+    Returns:
+        How many requests were cut off; they were answered with 503.
 
     Raises:
         VlrfaceError: the service did not start; the log says why.
@@ -145,6 +152,7 @@ def run_app(app: FastAPI, sock: socket.socket, *, stop_s: int = 30) -> None:
         signal.signal(signal.SIGTERM, before)
     if not server.started:
         raise VlrfaceError("the service did not start; the log says why")
+    return service_of(app).counts.cut
 
 
 def _noted(number: int, frame: FrameType | None) -> None:

@@ -11,7 +11,11 @@ _FACES = (1, 2, 4, 8, 16, 32, 64, 128)
 
 
 class Counts:
-    """Counters of a service. Labels are routes, roles and words, never what a client sent."""
+    """Counters of a service. Labels are routes, roles and words, never what a client sent.
+
+    Attributes:
+        cut: requests that were cut off because the service stopped.
+    """
 
     def __init__(self, waiting: Callable[[], float], held: Callable[[], float]) -> None:
         """Start at zero.
@@ -20,6 +24,7 @@ class Counts:
             waiting: faces in the queue.
             held: bytes of bodies in memory.
         """
+        self.cut = 0
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
         self._requests = Counter(

@@ -66,6 +66,11 @@ class Guard:
             await self._app(scope, exchange.receive, exchange.send)
         except ServiceError as error:
             await exchange.answer(scope, error)
+        except asyncio.CancelledError:
+            self._counts.cut += 1
+            note("cut_off", logging.WARNING, id=exchange.id, route=_route(scope))
+            await exchange.cut_off(scope)
+            raise
         except Exception as error:
             note("failed", logging.ERROR, id=exchange.id, route=_route(scope), **described(error))
             await exchange.answer(scope, ServiceError(500, "internal", "The service failed; the log says where"))
@@ -239,6 +244,14 @@ class _Exchange:
             self._draining[address] -= 1
             if not self._draining[address]:
                 del self._draining[address]
+
+    async def cut_off(self, scope: Scope) -> None:
+        """Say that the service stops before it is done, and wait for nothing."""
+        self._more = False
+        message = (
+            "The service stopped before it was done. A change may have been made all the same: look, then ask again"
+        )
+        await self.answer(scope, ServiceError(503, "stopping", message, retry_after=1.0))
 
     async def answer(self, scope: Scope, error: ServiceError) -> None:
         """Send a refusal, unless an answer has begun."""
