@@ -121,7 +121,7 @@ def test_what_the_calibration_calls_unrecognizable_is_neither_searched_nor_enrol
     indices = MadeModel().look([decode_bytes(each, "made") for each in (sharp, blurred)]).recognizability
     model = MadeModel(calibration=replace(curve, unrecognizable_index=float(indices.mean())))
     client = make_client(model=model, score=None, by_verdict=True)
-    assert client.get("/v1/model").json()["rules"] == {"match": MATCH, "score": None, "verdict": True}
+    assert client.get("/v1/model").json()["rules"] == {"match": MATCH, "pair": MATCH, "score": None, "verdict": True}
     enrolled = client.post("/v1/people/Ada/faces", sharp, blurred).json()
     assert len(enrolled["enrolled"]) == 1
     assert "calls it unrecognizable: its score 0.31 is below 0.50, and its index" in enrolled["refused"][0]["reason"]
@@ -139,6 +139,16 @@ def test_verify_without_a_threshold_gives_the_cosine(make_client):
     reply = two(make_client(gallery=False, match=None), png(FACES[0, 0]), png(FACES[0, 1])).json()
     assert reply["same"] is reply["threshold"] is None
     assert reply["cosine"] > 0.9
+
+
+def test_two_faces_may_have_a_threshold_of_their_own(make_client):
+    client = make_client(match=1.0, pair=0.8)
+    enrol(client, 1)
+    reply = two(client, png(FACES[0, 0]), png(FACES[0, 2])).json()
+    assert (reply["same"], reply["threshold"]) == (True, 0.8)
+    assert client.post("/v1/identify", png(FACES[0, 2])).json()["answers"][0]["kind"] == "unknown"
+    rules = client.get("/v1/model").json()["rules"]
+    assert (rules["match"], rules["pair"]) == (1.0, 0.8)
 
 
 def test_verify_needs_one_face_each(client):
@@ -312,7 +322,7 @@ def test_the_model_is_described(client):
     assert model["has_index"]
     assert model["has_attention"]
     assert model["gallery"] == {"people": 2, "faces": 4, "keeps_pictures": True}
-    assert model["rules"] == {"match": MATCH, "score": 0.1, "verdict": False}
+    assert model["rules"] == {"match": MATCH, "pair": MATCH, "score": 0.1, "verdict": False}
     assert model["limits"]["files"] == 32
     assert model["calibration"]["gallery_size"] == 100
     assert model["calibration"]["points"] == []

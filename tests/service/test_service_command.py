@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,6 +13,7 @@ from vlrface import cli
 from vlrface.experiment import serving
 from vlrface.experiment.serving import Listening
 from vlrface.gallery import Gallery
+from vlrface.metrics.operating import Point
 from vlrface.service import ServiceSettings, read_keys
 from vlrface.service.app import service_of
 from vlrface.types import UNRECOGNIZABLE_ROLE, Faces, VlrfaceError
@@ -119,6 +121,27 @@ def test_the_verdict_decides_unless_a_least_score_is_given(built):
     for given, score, by_verdict in ((None, None, True), (0.0, None, False), (0.3, 0.3, False)):
         serving.serve(MODEL, least_score=given, listening=Listening(port=0))
         assert (settings_of(built).score, settings_of(built).by_verdict) == (score, by_verdict)
+
+
+def test_each_rate_has_its_threshold_and_one_serves_for_both(built, monkeypatch):
+    def point(wish, rate, threshold):
+        return Point(wish, rate, threshold, 0.0, 1.0, rate, 0.0, 1.0, 0.1, 0.0, 1.0, 100, 10)
+
+    points = (point("fmr", 0.01, 0.3), point("fpir", 0.1, 0.6))
+    model = MadeModel(calibration=replace(MadeModel().calibration, points=points, space=SPACE))
+    loaded = SimpleNamespace(load_served=lambda *_, **__: model)
+    monkeypatch.setitem(sys.modules, "vlrface.experiment.served", loaded)
+    for given, search, pair in (
+        ({"fmr": 0.01, "fpir": 0.1}, 0.6, 0.3),
+        ({"fmr": 0.01}, 0.3, 0.3),
+        ({"fpir": 0.1}, 0.6, 0.6),
+        ({"match": 0.4}, 0.4, 0.4),
+        ({}, None, None),
+    ):
+        serving.serve(MODEL, **given, listening=Listening(port=0))
+        assert (settings_of(built).match, settings_of(built).pair_match) == (search, pair), given
+    with pytest.raises(VlrfaceError, match="give one of"):
+        serving.serve(MODEL, match=0.4, fmr=0.01, fpir=0.1, listening=Listening(port=0))
 
 
 def test_without_calibration_no_verdict_is_asked_for(built, monkeypatch):

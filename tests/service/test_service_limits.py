@@ -397,6 +397,7 @@ def test_buckets():
         lambda: Limits(body_bytes=0), lambda: Limits(held_bytes=1), lambda: Rate(0.0, 1.0), lambda: Rate(1.0, 0.5),
         lambda: Rate(float("inf"), 1.0), lambda: Batching(0), lambda: Batching(waiting=0),
         lambda: Batching(wait_ms=-1.0),
+        lambda: made_settings(pair=2.0),
         lambda: made_settings(match=2.0), lambda: made_settings(score=-0.1), lambda: ServiceSettings(hosts=()),
         lambda: made_settings(batching=Batching(waiting=10)),
     ],

@@ -36,6 +36,20 @@ def match_threshold(
     return point.threshold
 
 
+def service_thresholds(
+    calibration: Calibration | None, *, match: float | None, fmr: float | None, fpir: float | None, space: str
+) -> tuple[float | None, float | None]:
+    """The least cosine of a candidate in a search, and that of two faces that are called the same.
+
+    With both rates each has its own; one threshold alone serves both. Arguments and errors as `match_threshold`.
+    """
+    if match is None and fmr is not None and fpir is not None:
+        search = match_threshold(calibration, match=None, fmr=None, fpir=fpir, space=space)
+        return search, match_threshold(calibration, match=None, fmr=fmr, fpir=None, space=space)
+    one = match_threshold(calibration, match=match, fmr=fmr, fpir=fpir, space=space)
+    return one, one
+
+
 def asked_of_faces(given: float | None, calibration: Calibration | None) -> tuple[float | None, Calibration | None]:
     """What is asked of a face that is searched or enrolled: a least score, or the word of a calibration, or nothing.
 

@@ -12,7 +12,7 @@ from fastapi import FastAPI
 
 from vlrface.experiment.options import EngineChoice
 from vlrface.experiment.places import open_gallery
-from vlrface.experiment.rules import asked_of_faces, match_threshold
+from vlrface.experiment.rules import asked_of_faces, service_thresholds
 from vlrface.service import (
     Batching,
     Limits,
@@ -98,8 +98,10 @@ def serve(
         if gallery is not None:
             people = closing.enter_context(open_gallery(gallery, space=served.space))
         score, judged_by = asked_of_faces(least_score, served.calibration)
+        search, pair = service_thresholds(served.calibration, match=match, fmr=fmr, fpir=fpir, space=served.space)
         settings = ServiceSettings(
-            match=match_threshold(served.calibration, match=match, fmr=fmr, fpir=fpir, space=served.space),
+            match=search,
+            pair=pair,
             score=score,
             by_verdict=judged_by is not None,
             keys=keys,

@@ -135,7 +135,7 @@ def _pair(faces: list[Face]) -> tuple[Face, Face]:
 
 
 def _verified(service: Service, first: Face, second: Face) -> VerifyReply:
-    threshold = service.settings.match
+    threshold = service.settings.pair_match
     shown = [_scored(service, first), _scored(service, second)]
     cosine = _cosine(first, second)
     same: bool | None = None

@@ -79,7 +79,9 @@ def _model(service: Service, caller: Caller) -> ModelReply:
         limits=LimitsReply(
             body_bytes=settings.limits.body_bytes, pixels=settings.limits.pixels, files=settings.limits.files
         ),
-        rules=RulesReply(match=settings.match, score=settings.score, verdict=settings.by_verdict),
+        rules=RulesReply(
+            match=settings.match, pair=settings.pair_match, score=settings.score, verdict=settings.by_verdict
+        ),
         keys=service.gate.has_keys,
         role=caller.role,
     )
