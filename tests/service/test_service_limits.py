@@ -315,16 +315,18 @@ def keyed(make_client, tmp_path, **limits):
     return make_client(keys=tmp_path / "keys.json", hosts=(), limits=Limits(**limits)), good
 
 
-def test_refused_bodies_that_do_not_come_keep_nobody_out(make_client, tmp_path):
+@pytest.mark.parametrize("status", [401, 409])
+def test_refused_bodies_that_do_not_come_keep_nobody_out(make_client, tmp_path, status):
     client, good = keyed(make_client, tmp_path, in_flight=2)
+    headers = None if status == 401 else {**good, "Vlrface-Space": "another"}
 
     async def meanwhile(caller):
         text = (await caller.get("/metrics", headers=good)).text
         return text, *[(await caller.get(url, headers=good)).status_code for url in ("/health", "/v1/model")]
 
-    done, replies, (text, *codes) = held_up(client, 5, meanwhile)
+    done, replies, (text, *codes) = held_up(client, 5, meanwhile, headers)
     assert not any(done), "their bodies are taken, or they would lose the answer"
-    assert {reply.status_code for reply in replies} == {401}
+    assert {reply.status_code for reply in replies} == {status}
     assert codes == [200, 200]
     assert "vlrface_requests_in_flight 1.0" in text
 

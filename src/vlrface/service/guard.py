@@ -41,8 +41,8 @@ _ALWAYS_ANSWERED = ("/health", "/ready")
 class Guard:
     """ASGI middleware around a service.
 
-    A request is in flight until its answer ends; one whose caller is not known only until its answer begins, so that
-    nobody without a key can keep others out by sending or reading slowly.
+    A request is in flight until its answer ends. One that is answered before its body has come, or whose caller is not
+    known, is so only until its answer begins: nobody keeps others out by sending slowly, or reading so without a key.
     """
 
     def __init__(self, app: ASGIApp, settings: ServiceSettings, counts: Counts) -> None:
@@ -210,11 +210,10 @@ class _Exchange:
                 headers["Cache-Control"] = "no-store"
             else:  # asked again each time, and answered with 304 while unchanged: no page of two versions
                 headers.setdefault("Cache-Control", "no-cache")
-            if self._scope.get("state", {}).get("caller") is None:
+            stranger = self._scope.get("state", {}).get("caller") is None
+            if stranger or self._more:
                 self.land()
-                await self._drain_a_stranger()
-            else:
-                await self._drain()
+            await (self._drain_a_stranger() if stranger else self._drain())
             if self._more and not self._untouched_expect:
                 headers["Connection"] = "close"
         await self._send(message)
