@@ -191,6 +191,22 @@ def test_points_are_kept_and_asked_for_by_rate():
     assert Calibration.from_json(old) == calibration
 
 
+def test_the_cost_of_acceptance_is_that_of_the_stated_gallery():
+    faces = made_faces(people=60)
+    costs = []
+    for size in (20, 100, None):
+        calibration = calibrate(faces, gallery_size=size)
+        (point,), _ = wished_points(faces, calibration, Wishes(accept=(0.7,)), gallery_size=size, resamples=20)
+        searched = search_held_out(faces, size)
+        accepted = calibration.score(searched.index) >= point.threshold
+        assert point.cost == pytest.approx(1 - searched.correct[accepted].mean(), abs=1e-12)
+        assert point.cost_low <= point.cost <= point.cost_high
+        costs.append(point.cost)
+    assert costs[0] < costs[1] < costs[2]
+    with pytest.raises(VlrfaceError, match="a gallery of 1000 faces cannot be drawn"):
+        wished_points(faces, calibration, Wishes(accept=(0.7,)), gallery_size=1000, resamples=20)
+
+
 def test_thresholds_serve_the_embeddings_they_were_measured_on():
     calibration = calibrate(made_faces())
     calibration.check_space("anything")  # without thresholds there is nothing to misuse

@@ -8,6 +8,7 @@ import threading
 import tracemalloc
 import warnings
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
@@ -17,7 +18,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from vlrface.images.decode import DecodeError, DecodeLimits, decode, decode_bytes, encode_png
+from vlrface.images import decode as decoding
+from vlrface.images.decode import (
+    DecodeError,
+    DecodeLimits,
+    PictureTooLargeError,
+    decode,
+    decode_bytes,
+    encode_png,
+    pixels_in,
+)
 from vlrface.types import VlrfaceError
 
 
@@ -367,6 +377,32 @@ def test_threads_leave_the_warning_filters_as_they_were(rgb):
     for thread in threads:
         thread.join()
     assert list(warnings.filters) == before
+
+
+def test_threads_decode_at_the_same_time(rgb, monkeypatch):
+    together = threading.Barrier(2)
+    one_by_one = decoding._decoded
+
+    def both(*given):
+        together.wait(10)
+        return one_by_one(*given)
+
+    monkeypatch.setattr(decoding, "_decoded", both)
+    with ThreadPoolExecutor(2) as pool:
+        for found in pool.map(read, [saved(Image.fromarray(rgb), "PNG")] * 2):
+            np.testing.assert_array_equal(found, rgb)
+
+
+def test_pixels_are_told_by_the_header(rgb):
+    height, width = rgb.shape[:2]
+    for form in ("PNG", "JPEG", "WEBP", "TIFF", "GIF", "BMP"):
+        data = saved(Image.fromarray(rgb), form)
+        assert pixels_in(data, "made") == height * width
+    assert pixels_in(saved(Image.fromarray(rgb), "PNG")[:60], "cut") == height * width
+    with pytest.raises(PictureTooLargeError):
+        pixels_in(data, "made", DecodeLimits(max_pixels=height * width - 1))
+    with pytest.raises(DecodeError, match="not a picture"):
+        pixels_in(b"text", "made")
 
 
 def test_encode_png_is_lossless(rgb):

@@ -93,6 +93,18 @@ def test_fnmr_by_a_loop(fnmr, faces, pairs):
     assert point.at_fmr == 0.01
 
 
+def test_a_chance_to_be_right_counts_as_a_part():
+    scores, people = np.linspace(0, 1, 40), np.repeat(np.arange(10), 4)
+    right = scores > 0.4
+    sure = accept_point(scores, right, people, 0.5, resamples=50)
+    assert accept_point(scores, right.astype(float), people, 0.5, resamples=50) == sure
+    chances = np.where(right, 0.75, 0.25)
+    part = accept_point(scores, chances, people, 0.5, resamples=50)
+    assert part.cost == pytest.approx(1 - chances[scores >= part.threshold].mean())
+    assert part.cost_low <= part.cost <= part.cost_high
+    assert (part.threshold, part.rate) == (sure.threshold, sure.rate)
+
+
 def test_wishing_for_less_costs_more(pairs, faces):
     by_fmr = [fmr_point(pairs, rate, resamples=10) for rate in (0.3, 0.1, 0.01, 0.002)]
     assert all(a.threshold <= b.threshold and a.cost <= b.cost for a, b in pairwise(by_fmr))

@@ -37,9 +37,9 @@ def main():
     app = made_app(folder, model=model, keys=keys if keys.exists() else None, limits=limits)
     sock = listening_socket(Listening(port=0))
     print(sock.getsockname()[1], flush=True)
-    run_app(app, sock, stop_s=int(given.get("stop_s", 30)))
+    cut = run_app(app, sock, stop_s=int(given.get("stop_s", 30)))
     app.state.gallery.close()
-    print("stopped", flush=True)
+    print(f"stopped, {cut} cut off" if cut else "stopped", flush=True)
 
 
 if __name__ == "__main__":

@@ -2,13 +2,16 @@
 
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 
 from vlrface.gallery import Rules
 from vlrface.images.decode import decode_bytes
+from vlrface.metrics.calibration import Calibration
 from vlrface.metrics.operating import Point
 from vlrface.service.app import service_of
+from vlrface.types import VlrfaceError
 
 from .made import DIM, MATCH, TILE, MadeModel, cut_tile, destroyed, mosaic, people, png
 
@@ -108,13 +111,44 @@ def test_verify_compares(client):
 def test_verify_says_nothing_of_a_face_that_is_not_recognizable(client):
     reply = two(client, png(FACES[0, 0]), png(destroyed(FACES[0, 0]))).json()
     assert reply["same"] is None
-    assert reply["reason"] == "Not said: the second face has a score below the least of 0.10."
+    assert reply["reason"].startswith("Not said: the second face is not recognizable (its score 0.0")
+    assert reply["reason"].endswith(" is below the least of 0.10).")
+
+
+def test_what_the_calibration_calls_unrecognizable_is_neither_searched_nor_enrolled(make_client):
+    sharp, blurred = png(FACES[0, 0]), png(cv2.GaussianBlur(FACES[0, 1], (0, 0), 1.5))
+    curve = Calibration(0.0, float(np.log(0.31 / 0.69)), 6.0, 1.0, 100, 500, 0.7, 0.02)  # the score is always 0.31
+    indices = MadeModel().look([decode_bytes(each, "made") for each in (sharp, blurred)]).recognizability
+    model = MadeModel(calibration=replace(curve, unrecognizable_index=float(indices.mean())))
+    client = make_client(model=model, score=None, by_verdict=True)
+    assert client.get("/v1/model").json()["rules"] == {"match": MATCH, "pair": MATCH, "score": None, "verdict": True}
+    enrolled = client.post("/v1/people/Ada/faces", sharp, blurred).json()
+    assert len(enrolled["enrolled"]) == 1
+    assert "calls it unrecognizable: its score 0.31 is below 0.50, and its index" in enrolled["refused"][0]["reason"]
+    kinds = [
+        (each["kind"], each["face"]["verdict"])
+        for each in client.post("/v1/identify", sharp, blurred).json()["answers"]
+    ]
+    assert kinds == [("candidates", "doubtful"), ("not recognizable", "unrecognizable")]
+    said = two(client, sharp, blurred).json()
+    assert said["same"] is None
+    assert "the second face is not recognizable (the calibration calls it unrecognizable" in said["reason"]
 
 
 def test_verify_without_a_threshold_gives_the_cosine(make_client):
     reply = two(make_client(gallery=False, match=None), png(FACES[0, 0]), png(FACES[0, 1])).json()
     assert reply["same"] is reply["threshold"] is None
     assert reply["cosine"] > 0.9
+
+
+def test_two_faces_may_have_a_threshold_of_their_own(make_client):
+    client = make_client(match=1.0, pair=0.8)
+    enrol(client, 1)
+    reply = two(client, png(FACES[0, 0]), png(FACES[0, 2])).json()
+    assert (reply["same"], reply["threshold"]) == (True, 0.8)
+    assert client.post("/v1/identify", png(FACES[0, 2])).json()["answers"][0]["kind"] == "unknown"
+    rules = client.get("/v1/model").json()["rules"]
+    assert (rules["match"], rules["pair"]) == (1.0, 0.8)
 
 
 def test_verify_needs_one_face_each(client):
@@ -288,7 +322,7 @@ def test_the_model_is_described(client):
     assert model["has_index"]
     assert model["has_attention"]
     assert model["gallery"] == {"people": 2, "faces": 4, "keeps_pictures": True}
-    assert model["rules"] == {"match": MATCH, "score": 0.1}
+    assert model["rules"] == {"match": MATCH, "pair": MATCH, "score": 0.1, "verdict": False}
     assert model["limits"]["files"] == 32
     assert model["calibration"]["gallery_size"] == 100
     assert model["calibration"]["points"] == []
@@ -302,3 +336,47 @@ def test_the_measured_thresholds_are_told(make_client):
     assert told["points"] == [point.to_json()]
     assert told["points"][0]["cost_high"] is None
     assert told["data"] == "160 faces of 40 people, held_out"
+
+
+LOCKED = "gallery.db: another process has been writing to it for more than 10 s. Try again"
+
+
+def locked(*_, **__):
+    raise VlrfaceError(LOCKED)
+
+
+@pytest.mark.parametrize(
+    ("part", "method", "url"),
+    [
+        ("person", "GET", "/v1/people/p0"),
+        ("remove", "DELETE", "/v1/people/p0"),
+        ("people", "GET", "/v1/people"),
+        ("picture", "GET", "/v1/faces/1/picture"),
+        ("audit", "GET", "/v1/audit"),
+        ("counts", "GET", "/v1/model"),
+        ("enrol", "POST", "/v1/people/p0/faces"),
+        ("nearest", "POST", "/v1/identify"),
+        ("record", "POST", "/v1/identify"),
+    ],
+)
+def test_a_gallery_that_cannot_be_used_is_no_unknown_person(client, monkeypatch, part, method, url):
+    enrol(client, 1)
+    monkeypatch.setattr(client.app.state.gallery._store, part, locked)
+    reply = client.ask(method, url, **({"files": [("files", ("a.png", png(FACES[0, 2])))]} if method == "POST" else {}))
+    assert (reply.status_code, reply.json()["error"]["code"]) == (503, "gallery")
+    assert LOCKED in reply.json()["error"]["message"]
+    assert reply.headers["retry-after"] == "1"
+    assert client.get("/metrics").status_code == 200
+
+
+def test_who_is_not_there_is_unknown(client):
+    for method in ("GET", "DELETE"):
+        reply = client.ask(method, "/v1/people/nobody")
+        assert (reply.status_code, reply.json()["error"]["code"]) == (404, "unknown_person")
+
+
+def test_a_file_with_two_faces_spoils_no_other_of_its_name(client):
+    same = [("image.png", png(FACES[0, 0])), ("image.png", png(mosaic(FACES[1:3, 0])))]
+    reply = client.post("/v1/people/Ada/faces?detect=true", *same).json()
+    assert len(reply["enrolled"]) == 1
+    assert reply["refused"] == [{"file": "image.png", "reason": "it shows several faces: give a picture of one"}]

@@ -117,11 +117,48 @@ def test_options_reach_the_service(command, built):
     assert set(made.hosts) == {"localhost", "127.0.0.1", "[::1]"}
 
 
-def test_the_least_score_is_the_calibrations(built):
+def test_the_verdict_decides_unless_a_least_score_is_given(built):
+    for given, score, by_verdict in ((None, None, True), (0.0, None, False), (0.3, 0.3, False)):
+        serving.serve(MODEL, least_score=given, listening=Listening(port=0))
+        assert (settings_of(built).score, settings_of(built).by_verdict) == (score, by_verdict)
+
+
+def test_each_rate_has_its_threshold_and_one_serves_for_both(built, monkeypatch):
+    def point(wish, rate, threshold):
+        return Point(wish, rate, threshold, 0.0, 1.0, rate, 0.0, 1.0, 0.1, 0.0, 1.0, 100, 10)
+
+    points = (point("fmr", 0.01, 0.3), point("fpir", 0.1, 0.6))
+    model = MadeModel(calibration=replace(MadeModel().calibration, points=points, space=SPACE))
+    loaded = SimpleNamespace(load_served=lambda *_, **__: model)
+    monkeypatch.setitem(sys.modules, "vlrface.experiment.served", loaded)
+    for given, search, pair in (
+        ({"fmr": 0.01, "fpir": 0.1}, 0.6, 0.3),
+        ({"fmr": 0.01}, 0.3, 0.3),
+        ({"fpir": 0.1}, 0.6, 0.6),
+        ({"match": 0.4}, 0.4, 0.4),
+        ({}, None, None),
+    ):
+        serving.serve(MODEL, **given, listening=Listening(port=0))
+        assert (settings_of(built).match, settings_of(built).pair_match) == (search, pair), given
+    with pytest.raises(VlrfaceError, match="give one of"):
+        serving.serve(MODEL, match=0.4, fmr=0.01, fpir=0.1, listening=Listening(port=0))
+
+
+def test_without_calibration_no_verdict_is_asked_for(built, monkeypatch):
+    loaded = SimpleNamespace(load_served=lambda path, **_: MadeModel(name=str(path), calibration=None))
+    monkeypatch.setitem(sys.modules, "vlrface.experiment.served", loaded)
     serving.serve(MODEL, listening=Listening(port=0))
-    assert settings_of(built).score == MadeModel().calibration.unrecognizable_below
-    serving.serve(MODEL, least_score=0.0, listening=Listening(port=0))
-    assert settings_of(built).score is None
+    assert (settings_of(built).score, settings_of(built).by_verdict) == (None, False)
+    with pytest.raises(VlrfaceError, match="no calibration"):
+        serving.serve(MODEL, least_score=0.3, listening=Listening(port=0))
+
+
+@pytest.mark.parametrize(("cut", "said"), [(0, "everything that was taken is finished"), (3, "3 unfinished requests")])
+def test_what_was_cut_off_is_said(built, monkeypatch, capsys, cut, said):
+    monkeypatch.setattr(serving, "run_app", lambda *_, **__: cut)
+    serving.serve(MODEL, listening=Listening(port=0))
+    assert said in capsys.readouterr().out
+    assert not built
 
 
 def test_a_gallery_needs_its_model_and_a_threshold(command, built, tmp_path):

@@ -32,7 +32,9 @@ def test_its_own_names(client, host):
 )
 def test_names_of_others_that_point_here_are_refused(client, lines, host):
     assert code(client.get("/v1/people", headers={"host": host})) == (400, "host")
-    assert code(client.get("/", headers={"host": host})) == (400, "host")
+    reply = client.get("/", headers={"host": host})
+    assert code(reply) == (400, "host")
+    assert "--names" in reply.text
     assert lines[0]["event"] == "refused"
 
 
@@ -54,6 +56,7 @@ def test_with_keys_any_name_will_do_unless_some_are_given(make_client, tmp_path)
         {"origin": "null"},
         {"origin": "http://localhost:9999"},
         {"origin": "http://localhost.evil.example:8000"},
+        {"origin": "http://["},
         {"sec-fetch-site": "cross-site"},
         {"sec-fetch-site": "same-site"},
     ],

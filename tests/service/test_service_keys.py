@@ -3,7 +3,9 @@
 import json
 import os
 import stat
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -103,6 +105,40 @@ def test_revoking(given, tmp_path):
         revoke_key(path, "zz")
     with pytest.raises(VlrfaceError, match="cannot be read"):
         revoke_key(tmp_path / "none.json", "zz")
+
+
+def test_keys_that_are_made_at_once_are_all_kept(tmp_path):
+    path = tmp_path / "keys.json"
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda number: create_key(path, "read", str(number)), range(8)))
+    assert {key.name for key in read_keys(path)} == {str(number) for number in range(8)}
+    assert all(KeyRing(path).find(key) for key in made)
+
+
+def test_a_key_made_meanwhile_undoes_no_revocation(given, monkeypatch):
+    path, _ = given
+    first = read_keys(path)[0].id
+    write, revoking = keys._write, threading.Thread(target=revoke_key, args=(path, first))
+
+    def slowly(*what):
+        monkeypatch.setattr(keys, "_write", write)
+        revoking.start()
+        revoking.join(0.3)
+        write(*what)
+
+    monkeypatch.setattr(keys, "_write", slowly)
+    create_key(path, "read", "late")
+    revoking.join()
+    assert read_keys(path)[0].revoked
+    assert read_keys(path)[-1].name == "late"
+
+
+def test_who_waits_for_the_file_in_vain_is_told(given, monkeypatch):
+    path, _ = given
+    monkeypatch.setattr(keys, "_WAIT_S", 0.0)
+    with keys._changing(path), pytest.raises(VlrfaceError, match="Try again"):
+        create_key(path, "read")
+    create_key(path, "read")
 
 
 @pytest.mark.parametrize(("role", "method", "url"), ALL)

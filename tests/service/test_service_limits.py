@@ -2,6 +2,7 @@
 
 import asyncio
 import struct
+import threading
 import tracemalloc
 import zlib
 
@@ -16,7 +17,8 @@ from vlrface.service.app import service_of
 from vlrface.service.rates import Buckets
 from vlrface.types import VlrfaceError
 
-from .made import made_settings, mosaic, people, png
+from .conftest import TLS
+from .made import MadeModel, made_settings, mosaic, people, png
 
 FACES = people()
 FACE = png(FACES[0, 0])
@@ -187,6 +189,47 @@ def test_pixels_are_counted_together(make_client):
     assert code(client.post("/v1/score", FACE, FACE, FACE, FACE)) == (413, "too_large")
 
 
+def test_pixels_of_all_requests_are_counted_before_they_are_decoded(make_client):
+    gate = threading.Event()
+    gate.set()
+
+    class Waiting(MadeModel):
+        def look(self, crops, batch_size=64):
+            gate.wait(10)
+            return super().look(crops, batch_size)
+
+    client = make_client(model=Waiting(), limits=Limits(files=4, held_pixels=5 * 64 * 64))
+    looker = service_of(client.app).looker
+    held = []
+
+    async def asked():
+        transport = httpx.ASGITransport(client.app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost", verify=TLS) as caller:
+            one, four = [("files", ("a.png", FACE))], [("files", ("a.png", FACE))] * 4
+            tasks = [asyncio.create_task(caller.post("/v1/score", files=each)) for each in [one] * 8 + [four] * 2]
+            gate.clear()
+            while looker.held_pixels < 5 * 64 * 64:
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.1)
+            held.append(looker.held_pixels)
+            gate.set()
+            while not all(task.done() for task in tasks):
+                held.append(looker.held_pixels)
+                await asyncio.sleep(0)
+            return [task.result().status_code for task in tasks]
+
+    assert client.loop.run(asked()) == [200] * 10
+    assert max(held) == 5 * 64 * 64
+    assert looker.held_pixels == 0
+
+
+def test_a_picture_that_fails_holds_no_pixels_for_ever(client):
+    for body in (FACE[:200], b"text", bomb(), png(FACES[0, 0][:3, :3])):
+        client.post("/v1/score", body)
+        client.post("/v1/score", body, FACE)
+    assert service_of(client.app).looker.held_pixels == 0
+
+
 def test_files_and_faces_are_counted(make_client):
     client = make_client(limits=Limits(files=2, faces=3))
     assert client.post("/v1/score", FACE, FACE).status_code == 200
@@ -240,6 +283,80 @@ def test_requests_at_once_are_counted(make_client):
     assert post(client, part() + END).status_code == 200
 
 
+def held_up(client, count, meanwhile, headers=None):
+    """Let requests begin bodies that do not end while `meanwhile(caller)` asks; gives their replies and its answer."""
+
+    async def asked():
+        end = asyncio.Event()
+
+        async def body():
+            yield part()
+            await end.wait()
+            yield END
+
+        transport = httpx.ASGITransport(client.app, client=("10.0.0.7", 1))
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost", verify=TLS) as caller:
+            given = {**TYPE, **(headers or {})}
+            tasks = [asyncio.create_task(caller.post("/v1/score", content=body(), headers=given)) for _ in range(count)]
+            await asyncio.sleep(0.1)
+            done = [task.done() for task in tasks]
+            found = await meanwhile(caller)
+            end.set()
+            return done, await asyncio.gather(*tasks), found
+
+    return client.loop.run(asked())
+
+
+def keyed(make_client, tmp_path, **limits):
+    """A client of a service with keys, and the header of a good one."""
+    from vlrface.service import create_key
+
+    good = {"Authorization": f"Bearer {create_key(tmp_path / 'keys.json', 'read')}"}
+    return make_client(keys=tmp_path / "keys.json", hosts=(), limits=Limits(**limits)), good
+
+
+@pytest.mark.parametrize("status", [401, 409])
+def test_refused_bodies_that_do_not_come_keep_nobody_out(make_client, tmp_path, status):
+    client, good = keyed(make_client, tmp_path, in_flight=2)
+    headers = None if status == 401 else {**good, "Vlrface-Space": "another"}
+
+    async def meanwhile(caller):
+        text = (await caller.get("/metrics", headers=good)).text
+        return text, *[(await caller.get(url, headers=good)).status_code for url in ("/health", "/v1/model")]
+
+    done, replies, (text, *codes) = held_up(client, 5, meanwhile, headers)
+    assert not any(done), "their bodies are taken, or they would lose the answer"
+    assert {reply.status_code for reply in replies} == {status}
+    assert codes == [200, 200]
+    assert "vlrface_requests_in_flight 1.0" in text
+
+
+def test_only_so_many_bodies_of_an_address_are_taken_without_a_key(make_client, tmp_path):
+    client, _ = keyed(make_client, tmp_path)
+
+    async def meanwhile(caller):
+        return (await caller.get("/health")).status_code
+
+    done, replies, health = held_up(client, 20, meanwhile)
+    assert sum(done) == 4, "answered at once"
+    assert [reply.headers.get("connection") for reply in replies] == [None] * 16 + ["close"] * 4
+    assert {reply.status_code for reply in replies} == {401}
+    assert health == 200
+    done, replies, _ = held_up(client, 16, meanwhile)
+    assert not any(done), "places come back"
+
+
+def test_health_and_readiness_are_answered_when_full(make_client, tmp_path):
+    client, good = keyed(make_client, tmp_path, in_flight=2)
+
+    async def meanwhile(caller):
+        return [(await caller.get(url, headers=good)).status_code for url in ("/health", "/ready", "/v1/model")]
+
+    _, replies, codes = held_up(client, 2, meanwhile, good)
+    assert codes == [200, 200, 503]
+    assert [reply.status_code for reply in replies] == [200, 200]
+
+
 def test_the_rate_is_per_picture_and_comes_back(make_client):
     client = make_client(rate=Rate(0.5, 3.0))
     assert client.post("/v1/score", FACE, FACE, FACE).status_code == 200
@@ -282,6 +399,7 @@ def test_buckets():
         lambda: Limits(body_bytes=0), lambda: Limits(held_bytes=1), lambda: Rate(0.0, 1.0), lambda: Rate(1.0, 0.5),
         lambda: Rate(float("inf"), 1.0), lambda: Batching(0), lambda: Batching(waiting=0),
         lambda: Batching(wait_ms=-1.0),
+        lambda: made_settings(pair=2.0),
         lambda: made_settings(match=2.0), lambda: made_settings(score=-0.1), lambda: ServiceSettings(hosts=()),
         lambda: made_settings(batching=Batching(waiting=10)),
     ],

@@ -102,6 +102,31 @@ def test_asked_to_stop_it_finishes_what_it_took(tmp_path, how):
         assert gallery.counts == (6, 6)
 
 
+def test_what_is_not_finished_in_time_is_cut_off_and_counted(tmp_path):
+    with served(tmp_path, "slow_ms=2500", "stop_s=1") as (process, port):
+        replies = []
+
+        def ask(number):
+            url = f"http://127.0.0.1:{port}/v1/people/p{number}/faces"
+            replies.append(httpx.post(url, files=[("files", ("a.png", FACE))], timeout=30))
+
+        threads = [threading.Thread(target=ask, args=(i,)) for i in range(2)]
+        for thread in threads:
+            thread.start()
+        with httpx.Client() as client:
+            while "vlrface_requests_in_flight 3.0" not in client.get(f"http://127.0.0.1:{port}/metrics").text:
+                time.sleep(0.01)
+        process.send_signal(signal.SIGTERM)
+        for thread in threads:
+            thread.join(30)
+        status, out, lines = ended(process)
+    assert (status, out) == (0, "stopped, 2 cut off\n")
+    assert [(reply.status_code, reply.json()["error"]["code"]) for reply in replies] == [(503, "stopping")] * 2
+    assert [
+        line["status"] for line in lines if line.get("route") == "/v1/people/{person}/faces" and "status" in line
+    ] == [503] * 2
+
+
 def test_stopping_refuses_new_connections(tmp_path):
     with served(tmp_path, "slow_ms=1000") as (process, port):
         thread = threading.Thread(

@@ -9,12 +9,12 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
 
-from vlrface.calibrate.score import search_held_out
+from vlrface.calibrate.score import Searched, search_held_out
 from vlrface.metrics.calibration import Calibration
 from vlrface.metrics.cosine import unit_rows
 from vlrface.metrics.intervals import people_of
 from vlrface.metrics.operating import Point, accept_point, fmr_point, fnmr_point, fpir_point
-from vlrface.metrics.pairs import Pairs, genuine_impostor
+from vlrface.metrics.pairs import genuine_impostor
 from vlrface.metrics.templates import gallery_templates, index_weights, person_template
 from vlrface.types import Faces, VlrfaceError
 
@@ -63,7 +63,13 @@ class WatchList(NamedTuple):
 
 
 def wished_points(
-    faces: Faces, calibration: Calibration, wishes: Wishes, *, resamples: int = 1000, seed: int = 0
+    faces: Faces,
+    calibration: Calibration,
+    wishes: Wishes,
+    *,
+    gallery_size: int | None = None,
+    resamples: int = 1000,
+    seed: int = 0,
 ) -> tuple[list[Point], list[str]]:
     """Measure a threshold for each wish.
 
@@ -72,6 +78,7 @@ def wished_points(
             `_PAIRED_FACES`, so many are drawn for the wishes that compare all pairs.
         calibration: of the same model, for scores.
         wishes: what is wanted.
+        gallery_size: faces that a face is searched among, for what acceptance costs; None for all. As in `calibrate`.
         resamples: draws of people for the intervals.
         seed: of the draws.
 
@@ -79,7 +86,7 @@ def wished_points(
         The points, and for each wish that these faces cannot answer, why.
 
     Raises:
-        VlrfaceError: no person has two encoded faces.
+        VlrfaceError: no person has two encoded faces, or there are fewer faces than the gallery is to have.
     """
     encoded = faces.rows(faces.encoded)
     encoded = encoded.rows(encoded.identities >= 0)
@@ -88,7 +95,10 @@ def wished_points(
     shared = {"resamples": resamples, "seed": seed}
     wanted: list[_Wanted] = [("FMR", rate, partial(fmr_point, pairs, rate, **shared)) for rate in wishes.fmr]
     wanted += _of_searches(encoded, wishes, shared)
-    wanted += _of_scores(encoded, calibration, pairs, calibration.score(paired.recognizability), wishes, shared)
+    if wishes.accept:
+        wanted += _of_acceptance(search_held_out(faces, gallery_size), calibration, wishes, shared)
+    missed = partial(fnmr_point, pairs, calibration.score(paired.recognizability), at_fmr=wishes.at_fmr, **shared)
+    wanted += [("FNMR", rate, partial(missed, rate)) for rate in wishes.fnmr]
     points: list[Point] = []
     refused: list[str] = []
     for name, rate, measured in wanted:
@@ -116,24 +126,12 @@ def _of_searches(encoded: Faces, wishes: Wishes, shared: dict[str, int]) -> list
     return [("FPIR", rate, partial(fpir_point, *searches, rate, gallery_size=size, **shared)) for rate in wishes.fpir]
 
 
-def _of_scores(
-    encoded: Faces,
-    calibration: Calibration,
-    pairs: Pairs,
-    paired_scores: Float[ndarray, " f"],
-    wishes: Wishes,
-    shared: dict[str, int],
+def _of_acceptance(
+    searched: Searched, calibration: Calibration, wishes: Wishes, shared: dict[str, int]
 ) -> list[_Wanted]:
-    """The wishes that ask for a threshold on the score; `paired_scores` are those of the faces of the pairs."""
-    if not (wishes.accept or wishes.fnmr):
-        return []
-    searched = search_held_out(encoded)
-    right = calibration.score(searched.index), searched.correct > 0, searched.identities
-    found: list[_Wanted] = [
-        ("accepted share", share, partial(accept_point, *right, share, **shared)) for share in wishes.accept
-    ]
-    missed = partial(fnmr_point, pairs, paired_scores, at_fmr=wishes.at_fmr, **shared)
-    return found + [("FNMR", rate, partial(missed, rate)) for rate in wishes.fnmr]
+    """The wishes that ask for a share of accepted faces."""
+    right = calibration.score(searched.index), searched.correct, searched.identities
+    return [("accepted share", share, partial(accept_point, *right, share, **shared)) for share in wishes.accept]
 
 
 def watch_list(faces: Faces, people: int | None = None, *, seed: int = 0) -> WatchList:

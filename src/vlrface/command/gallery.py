@@ -39,6 +39,7 @@ def enrol(
     place: Place,
     model: Path,
     people: Path,
+    least_score: float | None = None,
     duplicate_at: float = 0.9,
     json: Path | None = None,
     quiet: bool = False,
@@ -51,13 +52,17 @@ def enrol(
         place: A file, or milvus:URI.
         model: The gallery's own.
         people: Folder with one sub-folder of pictures for each person.
+        least_score: Least score of a face that is enrolled; default: any face but those that the calibration calls
+            unrecognizable; 0 takes every face.
         duplicate_at: Cosine to somebody else from which a face is reported.
         json: File for what was done.
         quiet: No progress bars.
     """
     from vlrface.experiment import enrolling
 
-    if enrolling.enrol_folder(place, model, people, duplicate_at=duplicate_at, json=json, progress=not quiet):
+    if enrolling.enrol_folder(
+        place, model, people, least_score=least_score, duplicate_at=duplicate_at, json=json, progress=not quiet
+    ):
         raise SystemExit(2)
 
 
@@ -67,13 +72,15 @@ def identify(
     model: Path,
     search: Annotated[SearchOptions, Flat] = SearchOptions(),
     output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None,
+    strict: bool = False,
 ) -> None:
     """Ask who faces may show.
 
     Example: vlrface gallery identify people.db CROPS --model model.onnx --fpir 0.01 -o found.csv
 
     Each face gets one of three answers: candidates, best first; unknown, a face that can be recognised and is nobody's
-    here; not recognizable, a face that does not allow an answer.
+    here; not recognizable, a face that does not allow an answer. A picture that cannot be read or shows no face has
+    none, and is counted as failed.
 
     Args:
         place: A file, or milvus:URI.
@@ -81,10 +88,13 @@ def identify(
         model: The gallery's own.
         search: The rules; a threshold is needed.
         output: Table (.csv, .json) in the place of lines.
+        strict: Exit with 2 if any picture could not be read or shows no face.
     """
     from vlrface.experiment import searching
 
-    searching.identify(place, model, sources, search, output)
+    kinds = searching.identify(place, model, sources, search, output)
+    if strict and kinds["failed"]:
+        raise SystemExit(2)
 
 
 def verify(
@@ -98,7 +108,8 @@ def verify(
 
     Example: vlrface gallery verify people.db crop.jpg --person "Ada" --model model.onnx --match 0.5
 
-    Ends with 0 for a match, 3 for none and 1 where the question could not be asked.
+    Ends with 0 if all faces match, 3 if one does not, 4 if none speaks against it but one cannot be judged (unreadable,
+    or not recognizable), and 1 where the question could not be asked.
 
     Args:
         place: A file, or milvus:URI.
@@ -109,8 +120,9 @@ def verify(
     """
     from vlrface.experiment import searching
 
-    if not searching.verify(place, model, person, sources, search):
-        raise SystemExit(3)
+    found = searching.verify(place, model, person, sources, search)
+    if found != "match":
+        raise SystemExit(3 if found == "none" else 4)
 
 
 def list_people(place: Place) -> None:

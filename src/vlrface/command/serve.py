@@ -58,9 +58,10 @@ def serve(
         names: Further names by which it may be called; with keys and none given, any.
         match: Least cosine of a match.
         fmr: Instead of it: the wished false match rate of two single faces, measured by `vlrface calibrate`.
-        fpir: Instead of it: the wished share of strangers that get an answer, measured likewise.
-        least_score: Least score of a face that is searched or enrolled; default the calibration's limit of
-            "unrecognizable"; 0 asks for none.
+        fpir: Instead of it: the wished share of strangers that get an answer, measured likewise. Give both rates: two
+            faces are then compared by --fmr, and the gallery is searched by --fpir; one alone serves for both.
+        least_score: Least score of a face that is searched or enrolled; default: any face but those that the
+            calibration calls unrecognizable; 0 takes every face.
         detector: Take whole pictures too, with this YuNet .onnx file; auto fetches OpenCV's once, if it is not there.
         smallest_face: Height in pixels of the smallest face to look for; 24 takes a quarter of the time of 12.
         reference: Faces file (.npz) of the same model, to show a face's place among others.

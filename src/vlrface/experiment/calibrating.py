@@ -109,7 +109,9 @@ def calibrate_model(
     before = served.calibration
     limit = None if before is None else before.unrecognizable_index
     calibration = replace(calibrate(faces, gallery_size=gallery_size), unrecognizable_index=limit)
-    points, refused = wished_points(faces, calibration, wishes, resamples=resamples, seed=seed)
+    points, refused = wished_points(
+        faces, calibration, wishes, gallery_size=gallery_size, resamples=resamples, seed=seed
+    )
     if strict and refused:
         raise VlrfaceError("; ".join(refused))
     said = f"{len(faces):,} faces of {_people(faces):,} people, {data.name}"

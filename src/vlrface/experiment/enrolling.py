@@ -7,9 +7,11 @@ from tqdm import tqdm
 
 from vlrface.encode.served import ServedModel
 from vlrface.experiment.places import check_there, make_gallery, open_gallery
+from vlrface.experiment.rules import asked_of_faces
 from vlrface.experiment.served import load_served
 from vlrface.files import write_json
-from vlrface.gallery import Enrolment, NewFace, Template
+from vlrface.gallery import Enrolment, NewFace, Rules, Template
+from vlrface.gallery.answers import not_recognizable
 from vlrface.images.decode import DecodeError, decode
 from vlrface.images.thumbnail import thumbnail
 from vlrface.types import VlrfaceError
@@ -27,8 +29,8 @@ def create_gallery(
 
 
 def enrol_folder(
-    place: str, model: Path, folder: Path, *, duplicate_at: float | None = 0.9, json: Path | None = None,
-    progress: bool = True,
+    place: str, model: Path, folder: Path, *, least_score: float | None = None, duplicate_at: float | None = 0.9,
+    json: Path | None = None, progress: bool = True,
 ) -> int:  # fmt: skip
     """Enrol each sub-folder of a folder as a person; who is enrolled already gets the pictures that are new.
 
@@ -38,6 +40,7 @@ def enrol_folder(
         place: of the gallery.
         model: whose embeddings it holds.
         folder: with one sub-folder of pictures for each person.
+        least_score: of a face that is enrolled; None: any but those that the calibration calls unrecognizable.
         duplicate_at: cosine to another person from which a face is reported.
         json: file for what was done.
         progress: show a progress bar.
@@ -46,34 +49,39 @@ def enrol_folder(
         How many pictures could not be decoded; they are named.
 
     Raises:
-        VlrfaceError: no folder of people, or a gallery of another model.
+        VlrfaceError: no folder of people, a gallery of another model, or a least score that the model does not give.
     """
     people = sorted(each for each in folder.iterdir() if each.is_dir()) if folder.is_dir() else []
     if not people:
         raise VlrfaceError(f"{folder}: give a folder with one sub-folder of pictures for each person")
     check_there(place)
     served = load_served(model)
+    score, calibration = asked_of_faces(least_score, served.calibration)
+    rules = Rules(1.0, score=score, calibration=calibration)  # nothing is searched: no match is asked for
     failures: list[str] = []
+    refused: list[str] = []
     done: list[Enrolment] = []
     with open_gallery(place, space=served.space) as gallery:
         for person in tqdm(people, unit="person", desc="enrol", disable=not progress):
-            new = _faces(served, person, failures, keep=gallery.info.keeps_pictures)
+            new = _faces(served, person, rules, failures, refused, keep=gallery.info.keeps_pictures)
             if not new:
-                tqdm.write(f"{person.name}: no picture, not enrolled")
+                tqdm.write(f"{person.name}: no picture that can be used, not enrolled")
                 continue
             done.append(gallery.enrol(person.name, new, duplicate_at=duplicate_at, actor="vlrface gallery"))
             tqdm.write(_said(done[-1]))
-    for failure in failures:
-        print(f"  not enrolled: {failure}")
+    for each in failures + refused:
+        print(f"  not enrolled: {each}")
     faces = sum(len(each.face_ids) for each in done)
     print(f"{len(done):,} people, {faces:,} new faces in {place}")
     if json is not None:
-        write_json(json, {"people": [_told(each) for each in done], "failures": failures})
+        write_json(json, {"people": [_told(each) for each in done], "failures": failures, "refused": refused})
     return len(failures)
 
 
-def _faces(served: ServedModel, person: Path, failures: list[str], *, keep: bool) -> list[NewFace]:
-    """The faces of a folder; pictures that cannot be decoded are added to the failures."""
+def _faces(
+    served: ServedModel, person: Path, rules: Rules, failures: list[str], refused: list[str], *, keep: bool
+) -> list[NewFace]:
+    """The faces of a folder; adds what cannot be decoded to `failures`, what is not recognizable to `refused`."""
     crops, names = [], []
     for file in sorted(each for each in person.iterdir() if each.suffix.lower() in _PICTURES):
         try:
@@ -84,15 +92,15 @@ def _faces(served: ServedModel, person: Path, failures: list[str], *, keep: bool
     if not crops:
         return []
     looks = served.look(crops)
-    return [
-        NewFace(
-            looks.embeddings[i],
-            float(looks.recognizability[i]),
-            names[i],
-            thumbnail(crops[i]) if keep else None,
-        )
-        for i in range(len(crops))
-    ]
+    new: list[NewFace] = []
+    for row, crop in enumerate(crops):
+        index = float(looks.recognizability[row])
+        answer = not_recognizable(looks.embeddings[row], index, float(looks.scores[row]), rules)
+        if answer is not None:
+            refused.append(f"{person / names[row]}: {answer.kind}. {answer.reason}")
+            continue
+        new.append(NewFace(looks.embeddings[row], index, names[row], thumbnail(crop) if keep else None))
+    return new
 
 
 def _said(done: Enrolment) -> str:

@@ -84,8 +84,8 @@ class SearchOptions:
         fmr: Instead of it: the wished false match rate of two single faces, measured by `vlrface calibrate`. Somebody
             with several enrolled faces is matched by mistake more often.
         fpir: Instead of it: the wished share of strangers that get an answer, measured likewise.
-        least_score: Least score of a face that is searched; default the calibration's limit of "unrecognizable"; 0 asks
-            for none.
+        least_score: Least score of a face that is searched or enrolled; default: any face but those that the
+            calibration calls unrecognizable; 0 takes every face.
         candidates: identify: at most so many people for a face.
         detector: Pictures are whole ones, in which this detector (.onnx, or auto) finds the faces.
         engine: What runs an exported model.

@@ -53,8 +53,30 @@ def beyond_measured(calibration: Calibration | None, fpir: float | None, people:
     )
 
 
-def least_score_of(given: float | None, calibration: Calibration | None) -> float | None:
-    """The given one; else the score below which a face is called unrecognizable, where there are scores."""
+def service_thresholds(
+    calibration: Calibration | None, *, match: float | None, fmr: float | None, fpir: float | None, space: str
+) -> tuple[float | None, float | None]:
+    """The least cosine of a candidate in a search, and that of two faces that are called the same.
+
+    With both rates each has its own; one threshold alone serves both. Arguments and errors as `match_threshold`.
+    """
+    if match is None and fmr is not None and fpir is not None:
+        search = match_threshold(calibration, match=None, fmr=None, fpir=fpir, space=space)
+        return search, match_threshold(calibration, match=None, fmr=fmr, fpir=None, space=space)
+    one = match_threshold(calibration, match=match, fmr=fmr, fpir=fpir, space=space)
+    return one, one
+
+
+def asked_of_faces(given: float | None, calibration: Calibration | None) -> tuple[float | None, Calibration | None]:
+    """What is asked of a face that is searched or enrolled: a least score, or the word of a calibration, or nothing.
+
+    Args:
+        given: the least score; 0 asks for nothing.
+        calibration: of the model; where no score is given, a face must not be one that it calls unrecognizable.
+
+    Returns:
+        Score and calibration for `gallery.Rules`; one of them at most is not None.
+    """
     if given is not None:
-        return given if given > 0 else None
-    return None if calibration is None else calibration.unrecognizable_below
+        return given if given > 0 else None, None
+    return None, calibration

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
 
@@ -16,17 +16,22 @@ from vlrface.encode.served import ServedModel
 from vlrface.experiment.bulk import finder
 from vlrface.experiment.options import SearchOptions
 from vlrface.experiment.places import check_there, open_gallery
-from vlrface.experiment.rules import beyond_measured, least_score_of, match_threshold
+from vlrface.experiment.rules import asked_of_faces, beyond_measured, match_threshold
 from vlrface.experiment.served import load_served
 from vlrface.files import write_json, written_atomically
 from vlrface.gallery import Answer, Gallery, Rules
+from vlrface.gallery.answers import not_recognizable
 from vlrface.types import VlrfaceError
 
 ACTOR: Final = "vlrface gallery"
 """Whom the audit names."""
 
 _AT_ONCE: Final = 256
+_FAILED: Final = "failed"
 _KINDS: Final = ("candidates", "unknown", "not recognizable")
+
+Match = Literal["match", "none", "unanswered"]
+"""Whether faces are a person's: all are, one at least is not, or one cannot be judged."""
 
 
 @dataclass(frozen=True)
@@ -38,18 +43,25 @@ class Answered:
         score: calibrated; NaN without calibration.
         recognizability: raw index.
         answer: of the gallery.
+        failed: there was no face to ask about: the picture could not be read, or none was found in it.
     """
 
     path: str
     score: float
     recognizability: float
     answer: Answer
+    failed: bool = False
+
+    @property
+    def kind(self) -> str:
+        """The kind of the answer; "failed" where there was no face."""
+        return _FAILED if self.failed else self.answer.kind
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
         return {
             "path": self.path,
-            "answer": self.answer.kind,
+            "answer": self.kind,
             "reason": self.answer.reason,
             "candidates": [{"person": c.person, "cosine": c.cosine} for c in self.answer.candidates],
             "nearest": _number(self.answer.nearest),
@@ -64,7 +76,7 @@ def identify(
     """What `vlrface gallery identify` does; see there.
 
     Returns:
-        How many faces got which kind of answer.
+        How many faces got which kind of answer; "failed" for pictures without a face to ask about.
 
     Raises:
         VlrfaceError: no threshold, a gallery of another model, or nothing to look at.
@@ -85,12 +97,15 @@ def identify(
                 print(f"{each.path}: {_said(each)}")
         if not found:
             raise VlrfaceError(f"no picture found in {', '.join(sources)}")
-        kinds = Counter(each.answer.kind for each in found)
-        gallery.record(ACTOR, "identify", outcome=", ".join(f"{kinds[kind]} {kind}" for kind in _KINDS))
+        kinds = Counter(each.kind for each in found)
+        outcome = [f"{kinds[kind]} {kind}" for kind in (*_KINDS, _FAILED) if kind != _FAILED or kinds[kind]]
+        gallery.record(ACTOR, "identify", outcome=", ".join(outcome))
     if output is not None:
         _write(output, found)
         print(f"written     {output}")
-    print(f"{len(found):,} faces: " + ", ".join(f"{kinds[kind]:,} {kind}" for kind in _KINDS))
+    print(f"{kinds.total() - kinds[_FAILED]:,} faces: " + ", ".join(f"{kinds[kind]:,} {kind}" for kind in _KINDS))
+    if kinds[_FAILED]:
+        print(f"{kinds[_FAILED]:,} could not be read, or show no face")
     return kinds
 
 
@@ -119,36 +134,38 @@ def answers(
             rules,
         )
         for row, answer in zip(some, found, strict=True):
-            yield Answered(row.key, row.score, row.recognizability, _explained(row, answer))
+            yield Answered(row.key, row.score, row.recognizability, _explained(row, answer), bool(row.reason))
 
 
-def verify(place: str, model: Path, person: str, sources: Sequence[str], options: SearchOptions) -> bool:
+def verify(place: str, model: Path, person: str, sources: Sequence[str], options: SearchOptions) -> Match:
     """What `vlrface gallery verify` does; see there.
 
     Returns:
-        Whether every face matches the person.
+        Whether every face matches the person; one that does not outweighs one that cannot be judged.
 
     Raises:
-        VlrfaceError: no threshold, nobody of that name, or nothing to look at.
+        VlrfaceError: no threshold, nobody of that name, nothing to look at, or the rules ask for what the model does
+            not give.
     """
     check_there(place)
     check_sources(sources)
     served = load_served(model, engine=options.engine, threads=options.threads)
     rules = rules_of(served, options)
-    matches: list[bool] = []
+    found: list[_Judged] = []
     with open_gallery(place, space=served.space) as gallery:
         gallery.person(person)
         for _, rows in look_at(list_items(sources), served, find=finder(options.detector)):
             for row in rows:
-                said, good = _verified(gallery, person, row, rules)
-                matches.append(good)
-                print(f"{row.key}: {said}")
-        if not matches:
+                found.append(_verified(gallery, person, row, rules))
+                print(f"{row.key}: {found[-1].said}")
+        if not found:
             raise VlrfaceError(f"no picture found in {', '.join(sources)}")
-        outcome = f"{sum(matches)} of {len(matches)} match"
-        gallery.record(ACTOR, "verify", person=person, outcome=outcome)
-    print(f"{outcome} {person}")
-    return all(matches)
+        kinds = Counter(each.match for each in found)
+        outcome = f"{kinds['match']} of {len(found)} match"
+        unanswered = f", {kinds['unanswered']} cannot be judged" if kinds["unanswered"] else ""
+        gallery.record(ACTOR, "verify", person=person, outcome=outcome + unanswered)
+    print(f"{outcome} {person}{unanswered}")
+    return "none" if kinds["none"] else "unanswered" if unanswered else "match"
 
 
 def rules_of(served: ServedModel, options: SearchOptions) -> Rules:
@@ -165,19 +182,27 @@ def rules_of(served: ServedModel, options: SearchOptions) -> Rules:
             "a search needs a threshold: give --match COSINE, or --fpir RATE or --fmr RATE of a calibrated model "
             "(vlrface calibrate)"
         )
-    score = least_score_of(options.least_score, served.calibration)
-    return Rules(match, score=score, candidates=options.candidates)
+    score, calibration = asked_of_faces(options.least_score, served.calibration)
+    return Rules(match, score=score, candidates=options.candidates, calibration=calibration)
 
 
-def _verified(gallery: Gallery, person: str, row: Row, rules: Rules) -> tuple[str, bool]:
+class _Judged(NamedTuple):
+    """What is said of a face beside a person."""
+
+    match: Match
+    said: str
+
+
+def _verified(gallery: Gallery, person: str, row: Row, rules: Rules) -> _Judged:
     if row.reason:
-        return f"not recognizable: {row.reason}", False
-    if rules.score is not None and row.score < rules.score:
-        return f"not recognizable: its score {row.score:.2f} is below the least of {rules.score:.2f}", False
+        return _Judged("unanswered", f"failed: {row.reason}")
+    refused = not_recognizable(row.embedding, row.recognizability, row.score, rules)
+    if refused is not None:
+        return _Judged("unanswered", f"{refused.kind}: {refused.reason}")
     cosine = gallery.verify(person, row.embedding)
     if cosine >= rules.match:
-        return f"matches {person}: cosine {cosine:.3f}, at least {rules.match:.3f}", True
-    return f"does not match {person}: cosine {cosine:.3f}, below {rules.match:.3f}", False
+        return _Judged("match", f"matches {person}: cosine {cosine:.3f}, at least {rules.match:.3f}")
+    return _Judged("none", f"does not match {person}: cosine {cosine:.3f}, below {rules.match:.3f}")
 
 
 def _explained(row: Row, answer: Answer) -> Answer:
@@ -186,8 +211,8 @@ def _explained(row: Row, answer: Answer) -> Answer:
 
 
 def _said(found: Answered) -> str:
-    if found.answer.kind != "candidates":
-        return f"{found.answer.kind}: {found.answer.reason}"
+    if found.kind != "candidates":
+        return f"{found.kind}: {found.answer.reason}"
     return ", ".join(f"{c.person} ({c.cosine:.3f})" for c in found.answer.candidates)
 
 
@@ -206,7 +231,7 @@ def _write(path: Path, found: Sequence[Answered]) -> None:
             writer.writerow(
                 (
                     each.path,
-                    each.answer.kind,
+                    each.kind,
                     candidates[0].person if candidates else "",
                     _text(each.answer.nearest),
                     "; ".join(f"{c.person} ({c.cosine:.3f})" for c in candidates[1:]),

@@ -12,7 +12,7 @@ from fastapi import FastAPI
 
 from vlrface.experiment.options import EngineChoice
 from vlrface.experiment.places import open_gallery
-from vlrface.experiment.rules import beyond_measured, least_score_of, match_threshold
+from vlrface.experiment.rules import asked_of_faces, beyond_measured, service_thresholds
 from vlrface.service import (
     Batching,
     Limits,
@@ -25,6 +25,7 @@ from vlrface.service import (
     read_keys,
     revoke_key,
 )
+from vlrface.service.app import service_of
 from vlrface.service.journal import log_config
 from vlrface.service.keys import Role
 from vlrface.service.parts import Finder
@@ -78,7 +79,7 @@ def serve(
     rate: Rate | None = None,
     batching: Batching | None = None,
 ) -> None:
-    """What `vlrface serve` does; see there. Returns when it was asked to stop and has finished what it took.
+    """What `vlrface serve` does; see there. Returns when it was asked to stop and what it took is finished or cut off.
 
     Raises:
         VlrfaceError: something does not fit together, or others could reach it without keys.
@@ -96,9 +97,13 @@ def serve(
         people = None
         if gallery is not None:
             people = closing.enter_context(open_gallery(gallery, space=served.space))
+        score, judged_by = asked_of_faces(least_score, served.calibration)
+        search, pair = service_thresholds(served.calibration, match=match, fmr=fmr, fpir=fpir, space=served.space)
         settings = ServiceSettings(
-            match=match_threshold(served.calibration, match=match, fmr=fmr, fpir=fpir, space=served.space),
-            score=least_score_of(least_score, served.calibration),
+            match=search,
+            pair=pair,
+            score=score,
+            by_verdict=judged_by is not None,
             keys=keys,
             hosts=_hosts(where, keys),
             engine=str(served.meta.get("engine", engine)),
@@ -113,17 +118,23 @@ def serve(
         port = sock.getsockname()[1]
         host = f"[{where.host}]" if ":" in where.host else where.host
         print(f"serving {served.name} at http://{host}:{port}/ (Ctrl-C stops it)", flush=True)
-        run_app(app, sock, stop_s=where.stop_s)
-    print("stopped; everything that was taken is finished", flush=True)
+        cut = run_app(app, sock, stop_s=where.stop_s)
+    if cut:
+        print(f"stopped; {cut} unfinished requests were cut off. What they asked for may have been done", flush=True)
+    else:
+        print("stopped; everything that was taken is finished", flush=True)
 
 
-def run_app(app: FastAPI, sock: socket.socket, *, stop_s: int = 30) -> None:
+def run_app(app: FastAPI, sock: socket.socket, *, stop_s: int = 30) -> int:
     """Answer requests on a listening socket until SIGTERM or SIGINT, and then finish what was taken.
 
     Args:
         app: of `create_app`.
         sock: bound; listened on and closed here.
         stop_s: after so many seconds of finishing, what is left is cut off.
+
+    Returns:
+        How many requests were cut off; they were answered with 503.
 
     Raises:
         VlrfaceError: the service did not start; the log says why.
@@ -145,6 +156,7 @@ def run_app(app: FastAPI, sock: socket.socket, *, stop_s: int = 30) -> None:
         signal.signal(signal.SIGTERM, before)
     if not server.started:
         raise VlrfaceError("the service did not start; the log says why")
+    return service_of(app).counts.cut
 
 
 def _noted(number: int, frame: FrameType | None) -> None:

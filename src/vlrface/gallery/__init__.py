@@ -15,3 +15,4 @@ from vlrface.gallery.answers import Template as Template
 from vlrface.gallery.gallery import Gallery as Gallery
 from vlrface.gallery.sealing import KEY_VARIABLE as KEY_VARIABLE
 from vlrface.gallery.sealing import key_from_environment as key_from_environment
+from vlrface.gallery.store import UnknownPersonError as UnknownPersonError

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
+from vlrface.metrics.calibration import Calibration
 from vlrface.types import VlrfaceError
 
 Template = Literal["mean", "recognizability"]
@@ -156,6 +157,7 @@ class Rules:
         score: least calibrated score of the searched face, in [0, 1]; None: it is not asked.
         index: least raw recognizability index; None: it is not asked.
         candidates: at most so many, at least 1.
+        calibration: a face that it calls unrecognizable is not searched; None: it is not asked.
 
     Raises:
         VlrfaceError: a value out of its range.
@@ -165,6 +167,7 @@ class Rules:
     score: float | None = None
     index: float | None = None
     candidates: int = 5
+    calibration: Calibration | None = None
 
     def __post_init__(self) -> None:
         if not (-1 <= self.match <= 1 and (self.score is None or 0 <= self.score <= 1) and self.candidates >= 1):
@@ -215,7 +218,7 @@ def not_recognizable(
     """The answer for a face that does not allow one; None for a face that is to be searched.
 
     Raises:
-        VlrfaceError: the rules ask for a score or an index that the model does not give.
+        VlrfaceError: the rules ask for a score, an index or a verdict that the model does not give.
     """
     if not np.isfinite(embedding).all():
         return Answer("not recognizable", "The picture could not be encoded.")
@@ -234,7 +237,16 @@ def not_recognizable(
             )
         if score < rules.score:
             return Answer("not recognizable", f"Its score {score:.2f} is below the least of {rules.score:.2f}.")
-    return None
+    return _unrecognizable(recognizability, rules.calibration)
+
+
+def _unrecognizable(recognizability: float, calibration: Calibration | None) -> Answer | None:
+    if calibration is None:
+        return None
+    if np.isnan(recognizability):
+        raise VlrfaceError("the rules ask for the calibration's verdict, and the model gives no index: leave it out")
+    why = calibration.why_unrecognizable(recognizability)
+    return Answer("not recognizable", f"The calibration calls it unrecognizable: {why}.") if why else None
 
 
 def searched(found: Sequence[Candidate], people: int, rules: Rules) -> Answer:

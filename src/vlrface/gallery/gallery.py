@@ -216,7 +216,7 @@ class Gallery:
         """Delete a person with all faces, from the files too.
 
         Raises:
-            VlrfaceError: nobody of the name.
+            UnknownPersonError: nobody of the name.
         """
         return self._store.remove(person, actor=actor)
 
@@ -231,11 +231,11 @@ class Gallery:
         return self._store.people(after, limit, containing)
 
     def person(self, name: str) -> Person:
-        """One person; VlrfaceError if there is nobody of the name."""
+        """One person; UnknownPersonError if there is nobody of the name."""
         return self._store.person(name)
 
     def faces(self, person: str) -> list[StoredFace]:
-        """Faces of a person, oldest first; VlrfaceError if there is nobody of the name."""
+        """Faces of a person, oldest first; UnknownPersonError if there is nobody of the name."""
         return self._store.faces(person)
 
     def picture(self, face_id: int) -> bytes | None:

@@ -38,7 +38,7 @@ from vlrface.gallery.answers import (
     StoredFace,
 )
 from vlrface.gallery.duplicates import find_duplicates
-from vlrface.gallery.store import KeptFace
+from vlrface.gallery.store import KeptFace, UnknownPersonError
 from vlrface.metrics.templates import person_template
 from vlrface.types import VlrfaceError
 
@@ -219,7 +219,7 @@ class MilvusStore:
         return [Candidate(row["value"]["name"], cosine, _best_face(row["value"])) for cosine, _, row in scored]
 
     def template(self, person: str) -> Float32[ndarray, " d"]:
-        """One vector of unit length; VlrfaceError for somebody who is not there."""
+        """One vector of unit length; UnknownPersonError for somebody who is not there."""
         return np.asarray(self._known(person)["template"], np.float32)
 
     def remove(self, person: str, *, actor: str) -> Removal:
@@ -244,11 +244,11 @@ class MilvusStore:
         return [_person(row) for row in heapq.nsmallest(limit, rows, key=lambda row: row["value"]["name"])]
 
     def person(self, name: str) -> Person:
-        """One of them; VlrfaceError for somebody who is not there."""
+        """One of them; UnknownPersonError for somebody who is not there."""
         return _person(self._known(name))
 
     def faces(self, person: str) -> list[StoredFace]:
-        """Faces of a person, oldest first; VlrfaceError for somebody who is not there."""
+        """Faces of a person, oldest first; UnknownPersonError for somebody who is not there."""
         return [_stored(face) for face in self._known(person)["value"]["faces"]]
 
     def picture(self, face_id: int) -> bytes | None:
@@ -342,7 +342,9 @@ class MilvusStore:
         with self._lock, _explained(self._uri):
             row = self._row(person)
         if row is None:
-            raise VlrfaceError(f"{person!r} is not in the gallery {self._uri}. `vlrface gallery list` shows who is")
+            raise UnknownPersonError(
+                f"{person!r} is not in the gallery {self._uri}. `vlrface gallery list` shows who is"
+            )
         return row
 
     def _everybody(self) -> Iterator[dict[str, Any]]:

@@ -40,7 +40,7 @@ from vlrface.gallery.loading import about, stored_index
 from vlrface.gallery.members import Member, Members
 from vlrface.gallery.mirror import Mirror
 from vlrface.gallery.settings import info_of, seal_of
-from vlrface.gallery.store import KeptFace
+from vlrface.gallery.store import KeptFace, UnknownPersonError
 from vlrface.types import VlrfaceError
 
 _LEAST_BLANK = 256
@@ -309,7 +309,7 @@ class SqliteStore:
 def _named(members: Members, person: str, path: Path) -> Member:
     member = members.named(person)
     if member is None:
-        raise VlrfaceError(f"{person!r} is not in the gallery {path}. `vlrface gallery list` shows who is")
+        raise UnknownPersonError(f"{person!r} is not in the gallery {path}. `vlrface gallery list` shows who is")
     return member
 
 

@@ -12,6 +12,10 @@ from vlrface.types import VlrfaceError
 _LONGEST_NAME: Final = 200
 
 
+class UnknownPersonError(VlrfaceError):
+    """Nobody of the name is in the gallery."""
+
+
 class KeptFace(NamedTuple):
     """A face with all that an export takes."""
 
@@ -40,11 +44,11 @@ class Store(Protocol):
         ...
 
     def template(self, person: str) -> Float32[ndarray, " d"]:
-        """One vector of unit length; VlrfaceError for somebody who is not there."""
+        """One vector of unit length; UnknownPersonError for somebody who is not there."""
         ...
 
     def remove(self, person: str, *, actor: str) -> Removal:
-        """Delete a person with all faces; VlrfaceError for somebody who is not there."""
+        """Delete a person with all faces; UnknownPersonError for somebody who is not there."""
         ...
 
     def people(self, after: str, limit: int, containing: str) -> list[Person]:
@@ -52,11 +56,11 @@ class Store(Protocol):
         ...
 
     def person(self, name: str) -> Person:
-        """One of them; VlrfaceError for somebody who is not there."""
+        """One of them; UnknownPersonError for somebody who is not there."""
         ...
 
     def faces(self, person: str) -> list[StoredFace]:
-        """Faces of a person, oldest first; VlrfaceError for somebody who is not there."""
+        """Faces of a person, oldest first; UnknownPersonError for somebody who is not there."""
         ...
 
     def picture(self, face_id: int) -> bytes | None:

@@ -4,10 +4,12 @@ Pillow reads every format, one path for all, so that the same file gives the sam
 JPEG files faster, but fills the missing half of a truncated one with grey and says nothing.)
 """
 
+import math
 import struct
 import threading
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -75,9 +77,35 @@ _UPRIGHT: Final[dict[int, Callable[[ndarray], ndarray]]] = {
 _ORIENTATION_TAG: Final = 0x0112
 _TIFF_TILE_TAGS: Final = (322, 323)
 
-# Pillow warns through the process-wide filters of `warnings`. Two threads that both replace and restore them can leave
-# the wrong ones behind; under the lock they cannot.
-_FILTERS = threading.Lock()
+
+class _Silence:
+    """No warnings while anybody is inside.
+
+    Pillow warns through the process-wide filters of `warnings`. Threads that each replace and restore them can leave
+    the wrong ones behind; here the first one in replaces them, and the last one out restores them.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._kept = warnings.catch_warnings()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._kept = warnings.catch_warnings()
+                self._kept.__enter__()
+                warnings.simplefilter("ignore")
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                self._kept.__exit__(None, None, None)
+
+
+_SILENCE: Final = _Silence()
 
 
 def decode(path: Path, limits: DecodeLimits = DEFAULT_LIMITS) -> UInt8[ndarray, "h w 3"]:
@@ -125,13 +153,29 @@ def decode_bytes(data: bytes, name: str, limits: DecodeLimits = DEFAULT_LIMITS) 
     Raises:
         DecodeError: empty, too large, too small, truncated, damaged, or not one of `FORMATS`.
     """
+    with _explained(data, name, limits):
+        return _decoded(data, name, limits)
+
+
+def pixels_in(data: bytes, name: str, limits: DecodeLimits = DEFAULT_LIMITS) -> int:
+    """How many pixels decoding a picture will hold, by its header; of a TIFF, those of a tile if that is larger.
+
+    Raises:
+        DecodeError: as `decode_bytes`, as far as the header tells.
+    """
+    with _explained(data, name, limits), _headed(data, name, limits) as picture:
+        return max(math.prod(picture.size), math.prod(_tile(picture)))
+
+
+@contextmanager
+def _explained(data: bytes, name: str, limits: DecodeLimits) -> Generator[None]:
+    """Check a file's length, silence warnings, and turn what a parser raises into a DecodeError."""
     if not data:
         raise DecodeError(f"{name}: the file is empty. Copy or download it again")
     _check_bytes(len(data), name, limits)
     try:
-        with _FILTERS, warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return _decoded(data, name, limits)
+        with _SILENCE:
+            yield
     except DecodeError:
         raise
     except Image.DecompressionBombError as error:  # some formats find their true size late, and check it themselves
@@ -160,12 +204,19 @@ def _check_bytes(size: int, name: str, limits: DecodeLimits) -> None:
         )
 
 
-def _decoded(data: bytes, name: str, limits: DecodeLimits) -> ndarray:
+@contextmanager
+def _headed(data: bytes, name: str, limits: DecodeLimits) -> Generator[Image.Image]:
+    """A picture whose header is read and within the limits."""
     # Before anything is opened: opening a WebP reserves its whole canvas.
     check_size(_webp_size(data), name, limits)
     with _opened(data, name) as picture:
         check_size(picture.size, name, limits)
         _check_tiles(picture, name, limits)
+        yield picture
+
+
+def _decoded(data: bytes, name: str, limits: DecodeLimits) -> ndarray:
+    with _headed(data, name, limits) as picture:
         picture.load()
         # After the pixels: a PNG may name its orientation last, and a TIFF has by now been turned and lost the tag.
         turn = _UPRIGHT.get(_orientation(picture))
@@ -229,13 +280,19 @@ def check_size(size: tuple[int, int] | None, name: str, limits: DecodeLimits = D
 
 def _check_tiles(picture: Image.Image, name: str, limits: DecodeLimits) -> None:
     # A small TIFF may be stored as a part of one enormous tile, which is decoded whole.
-    tags: Mapping[int, Any] = getattr(picture, "tag_v2", {})
-    width, height = (int(tags.get(tag, 1)) for tag in _TIFF_TILE_TAGS)
+    width, height = _tile(picture)
     if width * height > limits.max_pixels:
         raise PictureTooLargeError(
             f"{name}: tiles of {width:,} x {height:,} pixels are more than {limits.max_pixels:,}, the limit. "
             "Save it again without tiles, or raise DecodeLimits.max_pixels"
         )
+
+
+def _tile(picture: Image.Image) -> tuple[int, int]:
+    """Width and height of a TIFF's tiles; 1 x 1 without."""
+    tags: Mapping[int, Any] = getattr(picture, "tag_v2", {})
+    width, height = (int(tags.get(tag, 1)) for tag in _TIFF_TILE_TAGS)
+    return width, height
 
 
 def _orientation(picture: Image.Image) -> int:

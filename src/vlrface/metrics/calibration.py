@@ -110,6 +110,19 @@ class Calibration:
             DOUBTFUL,
         )
 
+    def why_unrecognizable(self, recognizability: float) -> str:
+        """Why a face is called unrecognizable, as half a sentence; empty where it is not (see `verdict`)."""
+        index = np.array([recognizability], np.float32)  # as the model gives it: the border is the same for both
+        if self.verdict(index)[0] != UNRECOGNIZABLE:
+            return ""
+        score = float(self.score(index)[0])
+        if score < self.unrecognizable_below or self.unrecognizable_index is None:
+            return f"its score {score:.2f} is below {self.unrecognizable_below:.2f}"
+        return (
+            f"its score {score:.2f} is below {self.recognizable_from:.2f}, and its index {recognizability:.3f} is "
+            f"within the range of unrecognizable faces, below {self.unrecognizable_index:.3f}"
+        )
+
     def point(self, wish: Wish, wished: float) -> Point:
         """The threshold for a wished rate, as `vlrface calibrate` has measured it.
 

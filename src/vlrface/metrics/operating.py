@@ -46,8 +46,8 @@ class Point:
         rate_low: lower 95 % limit of the rate at this threshold, other people having been drawn.
         rate_high: upper limit.
         cost: what it costs, a share: "fmr": missed genuine pairs (FNMR); "fpir": searches of enrolled people that are
-            not answered with the right person first; "accept": accepted faces whose best match is wrong; "fnmr": faces
-            that are rejected. NaN where nothing tells.
+            not answered with the right person first; "accept": accepted faces whose best match is wrong, searched among
+            as many faces as the score is about; "fnmr": faces that are rejected. NaN where nothing tells.
         cost_low: lower 95 % limit of the cost.
         cost_high: upper limit.
         counted: of how many pairs, searches or faces `rate` is a share.
@@ -187,7 +187,7 @@ def fpir_point(
 
 def accept_point(
     scores: Float[ndarray, " n"],
-    correct: Bool[ndarray, " n"],
+    correct: Bool[ndarray, " n"] | Float[ndarray, " n"],
     identities: Int[ndarray, " n"],
     share: float,
     *,
@@ -198,7 +198,7 @@ def accept_point(
 
     Args:
         scores: (n,) in [0, 1]; a face that could not be encoded is left out before.
-        correct: (n,) whether the best match of the face is right.
+        correct: (n,) whether the best match of the face is right, or the chance that it is.
         identities: (n,) whose faces.
         share: the wished share of accepted faces.
         resamples: number of draws.
@@ -219,14 +219,15 @@ def accept_point(
     threshold = float(scores[order[needed - 1]])
     accepted = scores >= threshold
     people = people_of(identities)
-    values = np.array([threshold, accepted.mean(), 1 - correct[accepted].mean()])
+    wrong = 1.0 - correct
+    values = np.array([threshold, accepted.mean(), wrong[accepted].mean()])
 
     def statistic(weights: Float[ndarray, "r c"]) -> Float[ndarray, "r 3"]:
         each = weights[:, people.number].astype(np.float64)
         running = np.cumsum(each[:, order], axis=1)
         place = np.minimum((running < share * running[:, -1:] - 1e-9).sum(axis=1), len(scores) - 1)
-        wrong = _share(each * accepted, ~correct)
-        return np.stack([scores[order][place], _share(each, accepted), wrong], axis=1)
+        cost = _share(each * accepted, wrong)
+        return np.stack([scores[order][place], _share(each, accepted), cost], axis=1)
 
     low, high = _limits(values, statistic, people.total, len(scores), resamples, seed)
     return _point("accept", share, low, high, values, len(scores), people.total)
@@ -327,8 +328,8 @@ def _limits(
     return found.low, found.high
 
 
-def _share(weights: Float[ndarray, "r n"], marked: Bool[ndarray, " n"]) -> Float[ndarray, " r"]:
-    """Weighted share of what is marked; NaN without weight."""
+def _share(weights: Float[ndarray, "r n"], marked: Bool[ndarray, " n"] | Float[ndarray, " n"]) -> Float[ndarray, " r"]:
+    """Weighted share of what is marked, by halves too; NaN without weight."""
     total = weights.sum(axis=1)
     return np.divide(weights @ marked, total, out=np.full(len(weights), np.nan), where=total > 0)
 

@@ -11,7 +11,11 @@ _FACES = (1, 2, 4, 8, 16, 32, 64, 128)
 
 
 class Counts:
-    """Counters of a service. Labels are routes, roles and words, never what a client sent."""
+    """Counters of a service. Labels are routes, roles and words, never what a client sent.
+
+    Attributes:
+        cut: requests that were cut off because the service stopped.
+    """
 
     def __init__(self, waiting: Callable[[], float], held: Callable[[], float]) -> None:
         """Start at zero.
@@ -20,6 +24,7 @@ class Counts:
             waiting: faces in the queue.
             held: bytes of bodies in memory.
         """
+        self.cut = 0
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
         self._requests = Counter(
@@ -39,7 +44,7 @@ class Counts:
         self._gauge("vlrface_faces_waiting", "Faces that wait for the network.", waiting)
         self._gauge("vlrface_body_bytes_held", "Bodies in memory.", held)
 
-    def watch_gallery(self, counts: Callable[[], tuple[int, int]]) -> None:
+    def watch_gallery(self, counts: Callable[[], tuple[float, float]]) -> None:
         """Also give how many people and faces a gallery holds."""
         self._gauge("vlrface_gallery_people", "People enrolled.", lambda: counts()[0])
         self._gauge("vlrface_gallery_faces", "Faces enrolled.", lambda: counts()[1])

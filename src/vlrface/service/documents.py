@@ -17,7 +17,7 @@ _REFUSALS: Final = {
     422: "A value that cannot be used.",
     429: "Too often; Retry-After says when again.",
     500: "The service failed.",
-    503: "Overloaded or stopping; Retry-After says when again.",
+    503: "Overloaded, stopping, or the gallery cannot be used; Retry-After says when again.",
 }
 
 

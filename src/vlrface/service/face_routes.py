@@ -7,7 +7,8 @@ from fastapi import APIRouter, Depends, Query, Request
 from numpy import ndarray
 from pydantic import BaseModel, ConfigDict, Field
 
-from vlrface.gallery import Answer, Rules
+from vlrface.gallery import Answer
+from vlrface.gallery.answers import not_recognizable
 from vlrface.service.callers import Caller
 from vlrface.service.documents import PICTURE_REFUSALS, form, refusals
 from vlrface.service.errors import ServiceError
@@ -134,25 +135,33 @@ def _pair(faces: list[Face]) -> tuple[Face, Face]:
 
 
 def _verified(service: Service, first: Face, second: Face) -> VerifyReply:
-    threshold, least = service.settings.match, service.settings.score
+    threshold = service.settings.pair_match
     shown = [_scored(service, first), _scored(service, second)]
     cosine = _cosine(first, second)
     same: bool | None = None
-    below = [
-        which
+    unsaid = [
+        f"the {which} face is not recognizable ({why})"
         for which, face in (("first", first), ("second", second))
-        if least is not None and face.sight is not None and not face.sight.score >= least
+        if (why := not_recognizable_because(service, face))
     ]
     if not np.isfinite(cosine):
         reason = "A face could not be encoded."
-    elif below:
-        reason = f"Not said: the {' and the '.join(below)} face has a score below the least of {least:.2f}."
+    elif unsaid:
+        reason = f"Not said: {' and '.join(unsaid)}."
     elif threshold is None:
         reason = f"The cosine is {cosine:.3f}; the service has no threshold to compare it with."
     else:
         same = bool(cosine >= threshold)
         reason = f"The cosine {cosine:.3f} is {'at least' if same else 'below'} the threshold {threshold:.3f}."
     return VerifyReply(cosine=number(cosine), same=same, threshold=threshold, faces=shown, reason=reason)
+
+
+def not_recognizable_because(service: Service, face: Face) -> str:
+    """Why the service's rules do not allow an answer about a face, as half a sentence; empty if they do."""
+    if face.sight is None:
+        return face.error
+    answer = not_recognizable(face.sight.embedding, face.sight.recognizability, face.sight.score, service.rules())
+    return "" if answer is None else answer.reason[0].lower() + answer.reason[1:].rstrip(".")
 
 
 def _cosine(first: Face, second: Face) -> float:
@@ -163,14 +172,11 @@ def _cosine(first: Face, second: Face) -> float:
 
 
 async def _identified(service: Service, caller: Caller, faces: list[Face], candidates: int) -> IdentifyReply:
-    import asyncio
-
-    gallery, settings = service.the_gallery(), service.settings
-    if settings.match is None:  # refused when the service was made
+    gallery = service.the_gallery()
+    if service.settings.match is None:  # refused when the service was made
         raise ServiceError(422, "no_threshold", "The service has no threshold: start it with --match")
-    rules = Rules(settings.match, settings.score, candidates=candidates)
     embeddings, indices, scores = _arrays(faces, service.model.encoder.embedding_dim)
-    answers = await asyncio.to_thread(gallery.identify, embeddings, indices, scores, rules)
+    answers = await service.in_gallery(gallery.identify, embeddings, indices, scores, service.rules(candidates))
     kinds = [answer.kind for answer in answers]
     for kind in kinds:
         service.counts.answer(kind)

@@ -4,7 +4,8 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Collection, MutableMapping
+from collections import Counter
+from collections.abc import Callable, Collection, MutableMapping
 from contextlib import suppress
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -33,10 +34,16 @@ _HEADERS: Final = {
 _METHODS = ("GET", "HEAD", "POST", "DELETE")
 _DRAINED_BYTES = 64 * 2**20
 _DRAINING_S = 5.0
+_DRAINING_AN_ADDRESS = 16
+_ALWAYS_ANSWERED = ("/health", "/ready")
 
 
 class Guard:
-    """ASGI middleware around a service."""
+    """ASGI middleware around a service.
+
+    A request is in flight until its answer ends. One that is answered before its body has come, or whose caller is not
+    known, is so only until its answer begins: nobody keeps others out by sending slowly, or reading so without a key.
+    """
 
     def __init__(self, app: ASGIApp, settings: ServiceSettings, counts: Counts) -> None:
         """Stand around `app`."""
@@ -44,13 +51,14 @@ class Guard:
         self._settings = settings
         self._counts = counts
         self._flying = 0
+        self._draining: Counter[str] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or refuse it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        exchange = _Exchange(scope, receive, send)
+        exchange = _Exchange(scope, receive, send, self._draining, self._landed)
         self._flying += 1
         self._counts.flying(self._flying)
         try:
@@ -58,16 +66,24 @@ class Guard:
             await self._app(scope, exchange.receive, exchange.send)
         except ServiceError as error:
             await exchange.answer(scope, error)
+        except asyncio.CancelledError:
+            self._counts.cut += 1
+            note("cut_off", logging.WARNING, id=exchange.id, route=_route(scope))
+            await exchange.cut_off(scope)
+            raise
         except Exception as error:
             note("failed", logging.ERROR, id=exchange.id, route=_route(scope), **described(error))
             await exchange.answer(scope, ServiceError(500, "internal", "The service failed; the log says where"))
         finally:
-            self._flying -= 1
-            self._counts.flying(self._flying)
+            exchange.land()
             self._note(scope, exchange)
 
+    def _landed(self) -> None:
+        self._flying -= 1
+        self._counts.flying(self._flying)
+
     def _check(self, scope: Scope) -> None:
-        if self._flying > self._settings.limits.in_flight:
+        if self._flying > self._settings.limits.in_flight and scope["path"] not in _ALWAYS_ANSWERED:
             raise overloaded(f"{self._settings.limits.in_flight} requests are being answered. Come again in a second")
         try:
             check_sender(scope, self._settings.hosts, local=self._settings.keys is None)
@@ -110,9 +126,9 @@ def check_sender(scope: Scope, hosts: Collection[str], *, local: bool) -> None:
     headers = Headers(scope=scope)
     host = headers.get("host", "")
     if hosts and _name(host) not in hosts:
-        raise ServiceError(400, "host", "The service is not called so. Use its own name, or add it with --name")
+        raise ServiceError(400, "host", "The service is not called so. Use its own name, or add it with --names")
     origin = headers.get("origin")
-    foreign = origin is not None and urlsplit(origin).netloc != host
+    foreign = origin is not None and _netloc(origin) != host
     # A link on another site may lead to the page; what acts or answers may not be asked from there.
     asked = scope["method"] not in ("GET", "HEAD") or str(scope["path"]).startswith("/v1/")
     if foreign or (asked and headers.get("sec-fetch-site") in ("cross-site", "same-site")):
@@ -122,6 +138,14 @@ def check_sender(scope: Scope, hosts: Collection[str], *, local: bool) -> None:
         proxied = any(name in headers for name in ("forwarded", "x-forwarded-for", "x-real-ip"))
         if proxied or client is None or not is_loopback(client[0]):
             raise ServiceError(403, "not_local", "Without keys only this machine may ask: start it with --keys")
+
+
+def _netloc(origin: str) -> str | None:
+    """Host and port of an Origin header; None for what is no address."""
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return None
 
 
 def _name(host: str) -> str:
@@ -141,7 +165,9 @@ def _route(scope: Scope) -> str:
 class _Exchange:
     """One request and its answer."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(
+        self, scope: Scope, receive: Receive, send: Send, draining: Counter[str], on_landed: Callable[[], None]
+    ) -> None:
         self.id = secrets.token_hex(8)
         self.began = time.monotonic()
         self.status = 499  # until an answer begins: the client is gone
@@ -152,6 +178,16 @@ class _Exchange:
         self._more = headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
         self._untouched_expect = "expect" in headers
         self._private = str(scope["path"]).startswith("/v1/")
+        self._scope = scope
+        self._draining = draining  # by address, of those without a known caller
+        self._on_landed = on_landed
+        self._flies = True
+
+    def land(self) -> None:
+        """Be in flight no longer."""
+        if self._flies:
+            self._flies = False
+            self._on_landed()
 
     async def receive(self) -> Message:
         message = await self._receive()
@@ -174,7 +210,12 @@ class _Exchange:
                 headers["Cache-Control"] = "no-store"
             else:  # asked again each time, and answered with 304 while unchanged: no page of two versions
                 headers.setdefault("Cache-Control", "no-cache")
-            await self._drain()
+            stranger = self._scope.get("state", {}).get("caller") is None
+            if stranger or self._more:
+                self.land()
+            await (self._drain_a_stranger() if stranger else self._drain())
+            if self._more and not self._untouched_expect:
+                headers["Connection"] = "close"
         await self._send(message)
 
     async def _drain(self) -> None:
@@ -189,6 +230,27 @@ class _Exchange:
             async with asyncio.timeout(_DRAINING_S):
                 while self._more and self.bytes_in < until:
                     await self.receive()
+
+    async def _drain_a_stranger(self) -> None:
+        """The same for whoever showed no good key, for so many of an address at once; others may lose our answer."""
+        address = str((self._scope.get("client") or ("",))[0])
+        if self._draining[address] >= _DRAINING_AN_ADDRESS:
+            return
+        self._draining[address] += 1
+        try:
+            await self._drain()
+        finally:
+            self._draining[address] -= 1
+            if not self._draining[address]:
+                del self._draining[address]
+
+    async def cut_off(self, scope: Scope) -> None:
+        """Say that the service stops before it is done, and wait for nothing."""
+        self._more = False
+        message = (
+            "The service stopped before it was done. A change may have been made all the same: look, then ask again"
+        )
+        await self.answer(scope, ServiceError(503, "stopping", message, retry_after=1.0))
 
     async def answer(self, scope: Scope, error: ServiceError) -> None:
         """Send a refusal, unless an answer has begun."""

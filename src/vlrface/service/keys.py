@@ -11,13 +11,15 @@ import json
 import os
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
-from vlrface.files import written_atomically
+from vlrface.files import cannot_write, written_atomically
+from vlrface.run_folder import FolderInUseError, locked
 from vlrface.types import VlrfaceError
 
 Role = Literal["read", "enrol", "admin"]
@@ -28,6 +30,7 @@ _PREFIX = "vlrf"
 _VERSION = 1
 _LOOK_AGAIN_S = 1.0
 _LONGEST_NAME = 80
+_WAIT_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -67,17 +70,19 @@ def create_key(path: Path, role: Role, name: str = "") -> str:
         The key. It is kept nowhere and cannot be shown again.
 
     Raises:
-        VlrfaceError: the name is too long or has control characters, or the file is no file of keys.
+        VlrfaceError: the name is too long or has control characters, the file is no file of keys, or others do not
+            stop changing it.
         OSError: it cannot be written.
     """
     if len(name) > _LONGEST_NAME or not name.isprintable():
         raise VlrfaceError(f"a key's name has at most {_LONGEST_NAME} printable characters")
-    known = read_keys(path) if path.exists() else ()
-    identity = secrets.token_hex(4)
-    while any(key.id == identity for key in known):
+    with _changing(path):
+        known = read_keys(path) if path.exists() else ()
         identity = secrets.token_hex(4)
-    text = f"{_PREFIX}_{identity}_{secrets.token_urlsafe(32)}"
-    _write(path, (*known, Key(identity, name, role, _digest(text), _now())))
+        while any(key.id == identity for key in known):
+            identity = secrets.token_hex(4)
+        text = f"{_PREFIX}_{identity}_{secrets.token_urlsafe(32)}"
+        _write(path, (*known, Key(identity, name, role, _digest(text), _now())))
     return text
 
 
@@ -85,17 +90,19 @@ def revoke_key(path: Path, identity: str) -> Key:
     """Make a key worthless; a running service knows within a second.
 
     Raises:
-        VlrfaceError: no such key, one that is revoked already, or no file of keys.
+        VlrfaceError: no such key, one that is revoked already, no file of keys, or others do not stop changing it.
         OSError: it cannot be written.
     """
-    known = read_keys(path)
-    found = next((key for key in known if key.id == identity), None)
-    if found is None:
-        raise VlrfaceError(f"{path}: no key {identity!r}. `vlrface keys list {path}` shows them")
-    if found.revoked:
-        raise VlrfaceError(f"{path}: the key {identity} was revoked already, {found.revoked}")
-    gone = replace(found, revoked=_now())
-    _write(path, tuple(gone if key is found else key for key in known))
+    read_keys(path)  # before a lock is left beside a file that is none
+    with _changing(path):
+        known = read_keys(path)
+        found = next((key for key in known if key.id == identity), None)
+        if found is None:
+            raise VlrfaceError(f"{path}: no key {identity!r}. `vlrface keys list {path}` shows them")
+        if found.revoked:
+            raise VlrfaceError(f"{path}: the key {identity} was revoked already, {found.revoked}")
+        gone = replace(found, revoked=_now())
+        _write(path, tuple(gone if key is found else key for key in known))
     return gone
 
 
@@ -181,6 +188,25 @@ def _key(path: Path, value: Any) -> Key:
     if texts[2] not in ROLES or len(str(texts[3])) != 64:
         raise wrong
     return Key(*texts, revoked=revoked)  # pyright: ignore[reportArgumentType] (checked above)
+
+
+@contextmanager
+def _changing(path: Path) -> Generator[None]:
+    """Let nobody else change the file between reading and writing it.
+
+    The lock is that of an empty file beside it, which stays: the file of keys itself is replaced by each change.
+    """
+    with ExitStack() as held:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            held.enter_context(locked(path.with_name(f".{path.name}.lock"), _WAIT_S))
+        except FolderInUseError as error:
+            raise VlrfaceError(
+                f"{path}: others have been changing it for more than {_WAIT_S:.0f} s. Try again"
+            ) from error
+        except OSError as error:
+            raise cannot_write(path, error) from error
+        yield
 
 
 def _write(path: Path, keys: tuple[Key, ...]) -> None:

@@ -1,6 +1,5 @@
 """Routes about people who are kept: enrol, list, show, remove, and the audit of all that."""
 
-import asyncio
 from datetime import datetime
 from typing import Annotated
 
@@ -14,7 +13,7 @@ from vlrface.gallery.store import check_name
 from vlrface.service.callers import Caller
 from vlrface.service.documents import PICTURE_REFUSALS, form, refusals
 from vlrface.service.errors import ServiceError
-from vlrface.service.face_routes import DetectQuery, looked
+from vlrface.service.face_routes import DetectQuery, looked, not_recognizable_because
 from vlrface.service.looking import Face
 from vlrface.service.replies import (
     AuditLine,
@@ -65,7 +64,7 @@ def people_routes(service: Service) -> APIRouter:
     """The routes."""
     router = APIRouter(prefix="/v1", tags=["people"])
     read, enrols, admin = (service.gate.needs(role) for role in ("read", "enrol", "admin"))
-    usual = (401, 403, 404, 409, 429)
+    usual = (401, 403, 404, 409, 429, 503)
 
     @router.post(
         "/people/{person}/faces",
@@ -92,7 +91,7 @@ def people_routes(service: Service) -> APIRouter:
     ) -> PeopleReply:
         """People by name, in order of code points."""
         gallery = service.the_gallery()
-        found, following = await asyncio.to_thread(_listed, gallery, query)
+        found, following = await service.in_gallery(_listed, gallery, query)
         listed = [
             ListedPerson(
                 person=each.name,
@@ -107,12 +106,12 @@ def people_routes(service: Service) -> APIRouter:
     @router.get("/people/{person}", responses=refusals(*usual))
     async def show(caller: Annotated[Caller, Depends(read)], person: PersonName) -> PersonReply:  # noqa: ARG001
         """A person and the faces, without embeddings."""
-        return await asyncio.to_thread(_shown, service, person)
+        return await service.in_gallery(_shown, service, person)
 
     @router.delete("/people/{person}", responses=refusals(*usual))
     async def remove(caller: Annotated[Caller, Depends(admin)], person: PersonName) -> RemoveReply:
         """Remove a person with all faces, from the gallery's files too. Written to the audit."""
-        return await asyncio.to_thread(_removed, service, caller, person)
+        return await service.in_gallery(_removed, service, caller, person)
 
     @router.get(
         "/faces/{face_id}/picture",
@@ -124,7 +123,7 @@ def people_routes(service: Service) -> APIRouter:
         face_id: Annotated[int, Path(ge=0, le=_LARGEST_ID)],
     ) -> Response:
         """The kept picture of a face, as JPEG."""
-        jpeg = await asyncio.to_thread(service.the_gallery().picture, face_id)
+        jpeg = await service.in_gallery(service.the_gallery().picture, face_id)
         if jpeg is None:
             raise ServiceError(404, "no_picture", "There is no such face, or its picture is not kept")
         return Response(jpeg, media_type="image/jpeg")
@@ -135,7 +134,7 @@ def people_routes(service: Service) -> APIRouter:
         query: Annotated[AuditQuery, Query()],
     ) -> AuditReply:
         """Who enrolled, removed and searched, newest first."""
-        entries = await asyncio.to_thread(service.the_gallery().audit, limit=query.limit)
+        entries = await service.in_gallery(service.the_gallery().audit, limit=query.limit)
         return AuditReply(
             entries=[
                 AuditLine(
@@ -159,14 +158,6 @@ def _checked(person: str) -> str:
         raise ServiceError(422, "name", str(error)) from error
 
 
-def _known(service: Service, person: str) -> str:
-    """The name, if somebody has it; ServiceError 404 if nobody does."""
-    try:
-        return service.the_gallery().person(_checked(person)).name
-    except VlrfaceError as error:
-        raise ServiceError(404, "unknown_person", "Nobody of this name is enrolled") from error
-
-
 def _listed(gallery: Gallery, query: PeopleQuery) -> tuple[list[Person], str | None]:
     """A part of the list, and behind whom the next begins."""
     found = gallery.people(after=query.after, limit=query.limit, containing=query.search)
@@ -175,7 +166,7 @@ def _listed(gallery: Gallery, query: PeopleQuery) -> tuple[list[Person], str | N
 
 def _shown(service: Service, person: str) -> PersonReply:
     gallery = service.the_gallery()
-    found = gallery.person(_known(service, person))
+    found = gallery.person(_checked(person))
     faces = [
         ListedFace(
             face_id=each.face_id,
@@ -192,16 +183,16 @@ def _shown(service: Service, person: str) -> PersonReply:
 
 
 def _removed(service: Service, caller: Caller, person: str) -> RemoveReply:
-    gone = service.the_gallery().remove(_known(service, person), actor=caller.actor)
+    gone = service.the_gallery().remove(_checked(person), actor=caller.actor)
     return RemoveReply(person=gone.person, removed_faces=gone.faces, erased=gone.erased)
 
 
 async def _enrolled(service: Service, caller: Caller, person: str, faces: list[Face]) -> EnrolReply:
-    several = {file for file in {f.file for f in faces} if sum(f.file == file and f.number > 1 for f in faces)}
+    several = {face.place for face in faces if face.number > 1}
     refused: list[RefusedFile] = []
     taken: list[Face] = []
     for face in faces:
-        reason = _refusal(face, service.settings.score, several=face.file in several)
+        reason = _refusal(service, face, several=face.place in several)
         if not reason:
             taken.append(face)
         elif face.number == 1:
@@ -214,7 +205,7 @@ async def _enrolled(service: Service, caller: Caller, person: str, faces: list[F
             if face.sight is not None
         ]
         gallery = service.the_gallery()
-        enrolment = await asyncio.to_thread(gallery.enrol, person, new, actor=caller.actor)
+        enrolment = await service.in_gallery(gallery.enrol, person, new, actor=caller.actor)
     else:
         await service.record(caller, "enrol", f"{len(refused)} refused")
     return EnrolReply(
@@ -228,7 +219,7 @@ async def _enrolled(service: Service, caller: Caller, person: str, faces: list[F
     )
 
 
-def _refusal(face: Face, least: float | None, *, several: bool) -> str:
+def _refusal(service: Service, face: Face, *, several: bool) -> str:
     """Why a face is not enrolled; empty if it is."""
     if face.sight is None:
         return face.error
@@ -236,9 +227,8 @@ def _refusal(face: Face, least: float | None, *, several: bool) -> str:
         return "it shows several faces: give a picture of one"
     if not np.isfinite(face.sight.embedding).all():
         return "it could not be encoded"
-    if least is not None and not face.sight.score >= least:
-        return f"not recognizable: its score {face.sight.score:.2f} is below the least of {least:.2f}"
-    return ""
+    why = not_recognizable_because(service, face)
+    return f"not recognizable: {why}" if why else ""
 
 
 def _time(when: datetime) -> str:

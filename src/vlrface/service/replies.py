@@ -194,8 +194,10 @@ class LimitsReply(BaseModel):
 class RulesReply(BaseModel):
     """When faces are the same person's, and which faces are searched."""
 
-    match: float | None
-    score: float | None
+    match: float | None = Field(description="Least cosine of a candidate in a search.")
+    pair: float | None = Field(description="Least cosine of two faces that are called the same.")
+    score: float | None = Field(description="Least score; null: none is asked for.")
+    verdict: bool = Field(description="Whether faces that the calibration calls unrecognizable are left out.")
 
 
 class ModelReply(BaseModel):

@@ -2,11 +2,14 @@
 
 import asyncio
 import logging
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import ParamSpec, TypeVar
 
 import numpy as np
 
-from vlrface.gallery import Gallery
+from vlrface.gallery import Gallery, Rules, UnknownPersonError
 from vlrface.service.batching import Batcher
 from vlrface.service.callers import Caller, Gate
 from vlrface.service.counting import Counts
@@ -19,6 +22,20 @@ from vlrface.service.uploads import Intake
 from vlrface.types import VlrfaceError
 
 _GREY = 128
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+@contextmanager
+def gallery_explained() -> Generator[None]:
+    """Turn what a gallery raises into refusals: 404 for somebody who is not there, else 503 with the remedy."""
+    try:
+        yield
+    except UnknownPersonError as error:
+        raise ServiceError(404, "unknown_person", "Nobody of this name is enrolled") from error
+    except (VlrfaceError, OSError) as error:
+        note("gallery_failed", logging.ERROR, **described(error))
+        raise ServiceError(503, "gallery", f"The gallery cannot be used now: {error}", retry_after=1.0) from error
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,10 +74,23 @@ class Service:
             raise ServiceError(404, "no_gallery", "This service has no gallery: start it with --gallery")
         return self.gallery
 
+    def rules(self, candidates: int = 5) -> Rules:
+        """What is asked of a face and of a candidate; without a threshold, only what is equal is near enough."""
+        settings = self.settings
+        match = 1.0 if settings.match is None else settings.match
+        calibration = self.model.calibration if settings.by_verdict else None
+        return Rules(match, settings.score, candidates=candidates, calibration=calibration)
+
+    @staticmethod
+    async def in_gallery(call: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
+        """Ask a gallery, in a thread; ServiceError as `gallery_explained`."""
+        with gallery_explained():
+            return await asyncio.to_thread(call, *args, **named)
+
     async def record(self, caller: Caller, action: str, outcome: str, person: str = "") -> None:
         """Write to the audit, before what it is about is answered."""
         if self.gallery is not None:
-            await asyncio.to_thread(self.gallery.record, caller.actor, action, person=person, outcome=outcome)
+            await self.in_gallery(self.gallery.record, caller.actor, action, person=person, outcome=outcome)
 
     async def fault(self) -> str:
         """Why the service is not ready; empty if it is."""
@@ -95,13 +125,13 @@ def assembled(
 
     async def forbidden(actor: str, route: str) -> None:
         if gallery is not None:
-            await asyncio.to_thread(gallery.record, actor, "refused", outcome=f"role: {route}")
+            await Service.in_gallery(gallery.record, actor, "refused", outcome=f"role: {route}")
 
     intake = Intake(settings.limits)
     counts = Counts(lambda: batcher.waiting, lambda: intake.held)
     batcher = Batcher(model, settings.batching, counts.batch)
     if gallery is not None:
-        counts.watch_gallery(lambda: gallery.counts)
+        counts.watch_gallery(lambda: _counted(gallery))
     return Service(
         model=model,
         gallery=gallery,
@@ -117,16 +147,25 @@ def assembled(
     )
 
 
+def _counted(gallery: Gallery) -> tuple[float, float]:
+    """People and faces; NaN while the gallery cannot be read: the other counters are wanted most then."""
+    try:
+        people, faces = gallery.counts
+    except (VlrfaceError, OSError):
+        return float("nan"), float("nan")
+    return float(people), float(faces)
+
+
 def check_fit(model: Model, gallery: Gallery | None, settings: ServiceSettings) -> None:
     """Refuse what cannot work together.
 
     Raises:
         VlrfaceError: as `assembled`.
     """
-    if settings.score is not None and model.calibration is None:
+    if (settings.score is not None or settings.by_verdict) and model.calibration is None:
         raise VlrfaceError(
-            f"{model.name}: a least score is asked for, and the model has no calibration. Calibrate it "
-            "(`vlrface calibrate`), or leave the score out"
+            f"{model.name}: a least score or a verdict is asked for, and the model has no calibration. Calibrate it "
+            "(`vlrface calibrate`), or leave them out"
         )
     if gallery is None:
         return

@@ -24,7 +24,8 @@ class Limits:
         files: pictures in one request.
         faces: faces found in one request.
         held_bytes: of the bodies of all requests at once; more are answered with 503.
-        held_pixels: of the decoded pictures of all requests at once; more wait.
+        held_pixels: of the pictures of all requests at once, by their headers; more wait, in order. One request alone
+            is taken whatever it holds.
         in_flight: requests at once; more are answered with 503.
         body_seconds: time for a body to arrive.
 
@@ -96,9 +97,10 @@ class ServiceSettings:
     """All that may be set.
 
     Attributes:
-        match: least cosine of two faces that are called the same, and of a candidate; None calls nobody the same, and
-            a service with a gallery needs it.
+        match: least cosine of a candidate in a search; a service with a gallery needs it.
+        pair: least cosine of two faces that are called the same; None: as `match`, and without that nobody is.
         score: least calibrated score of a face that is searched or enrolled; None asks for none.
+        by_verdict: faces that the calibration calls unrecognizable are neither searched nor enrolled.
         keys: file of API keys; None lets everybody on this machine, and nobody else, do everything.
         hosts: names by which the service may be called; empty: any (never without keys).
         engine: what runs the network, for people.
@@ -113,7 +115,9 @@ class ServiceSettings:
     """
 
     match: float | None = None
+    pair: float | None = None
     score: float | None = None
+    by_verdict: bool = False
     keys: Path | None = None
     hosts: tuple[str, ...] = LOCAL_HOSTS
     engine: str = ""
@@ -124,14 +128,20 @@ class ServiceSettings:
     decoders: int = max(1, min(4, os.cpu_count() or 1))
 
     def __post_init__(self) -> None:
-        if self.match is not None and not -1 <= self.match <= 1:
-            raise VlrfaceError(f"a match is a cosine in [-1, 1], not {self.match}")
+        for cosine in (self.match, self.pair):
+            if cosine is not None and not -1 <= cosine <= 1:
+                raise VlrfaceError(f"a match is a cosine in [-1, 1], not {cosine}")
         if self.score is not None and not 0 <= self.score <= 1:
             raise VlrfaceError(f"a score lies in [0, 1], not {self.score}")
         if self.keys is None and not self.hosts:
             raise VlrfaceError("without keys the names by which the service may be called must be given")
         if max(self.limits.files, self.limits.faces) > self.batching.waiting:
             raise VlrfaceError(f"the queue ({self.batching.waiting} faces) must hold the faces of one request")
+
+    @property
+    def pair_match(self) -> float | None:
+        """The least cosine of two faces that are called the same; None calls nobody the same."""
+        return self.match if self.pair is None else self.pair
 
 
 def is_loopback(host: str) -> bool:

@@ -17,7 +17,7 @@ from vlrface.service.replies import (
     RulesReply,
     StateReply,
 )
-from vlrface.service.running import Service
+from vlrface.service.running import Service, gallery_explained
 
 
 def state_routes(service: Service) -> APIRouter:
@@ -39,13 +39,15 @@ def state_routes(service: Service) -> APIRouter:
         return StateReply(status="ready")
 
     @router.get(
-        "/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}, **refusals(401, 403, 429)}
+        "/metrics",
+        response_class=Response,
+        responses={200: {"content": {"text/plain": {}}}, **refusals(401, 403, 429, 503)},
     )
     def metrics(caller: Annotated[Caller, Depends(read)]) -> Response:  # noqa: ARG001 (it is let in)
         """Counters, for Prometheus."""
         return Response(service.counts.text(), media_type=CONTENT_TYPE)
 
-    @router.get("/v1/model", responses=refusals(401, 403, 409, 429))
+    @router.get("/v1/model", responses=refusals(401, 403, 409, 429, 503))
     def model(caller: Annotated[Caller, Depends(read)]) -> ModelReply:
         """What answers, and by which rules."""
         return _model(service, caller)
@@ -57,7 +59,8 @@ def _model(service: Service, caller: Caller) -> ModelReply:
     model, settings = service.model, service.settings
     gallery = None
     if service.gallery is not None:
-        people, faces = service.gallery.counts
+        with gallery_explained():
+            people, faces = service.gallery.counts
         gallery = GalleryState(people=people, faces=faces, keeps_pictures=service.gallery.info.keeps_pictures)
     reference = None if settings.reference is None else HistogramReply(**settings.reference.histogram())
     return ModelReply(
@@ -76,7 +79,9 @@ def _model(service: Service, caller: Caller) -> ModelReply:
         limits=LimitsReply(
             body_bytes=settings.limits.body_bytes, pixels=settings.limits.pixels, files=settings.limits.files
         ),
-        rules=RulesReply(match=settings.match, score=settings.score),
+        rules=RulesReply(
+            match=settings.match, pair=settings.pair_match, score=settings.score, verdict=settings.by_verdict
+        ),
         keys=service.gate.has_keys,
         role=caller.role,
     )

@@ -71,7 +71,9 @@ function about(model) {
   const on = model.calibration?.data ? `, measured on ${model.calibration.data}` : "";
   if (model.calibration) parts.push(`scores hold for a search among ${count(model.calibration.gallery_size, "face")}${on} (off by ${percent(model.calibration.calibration_error)} on average)`);
   else parts.push("not calibrated: faces have an index and no score");
-  if (model.rules.match !== null) parts.push(`same person from cosine ${model.rules.match.toFixed(2)}`);
+  const { match, pair } = model.rules;
+  if (pair !== null) parts.push(`same person from cosine ${pair.toFixed(2)}`);
+  if (match !== null && match !== pair) parts.push(`candidates from cosine ${match.toFixed(2)}`);
   const audit = model.gallery ? " Searches are noted in the audit, without faces." : "";
   const kept = `Pictures go to this service and nowhere else. What is looked at or compared is not kept.${audit}`;
   return [h("p", {}, parts.join(" · ")), h("p", {}, kept)];
