@@ -88,15 +88,18 @@ def test_help_imports_nothing_heavy():
 
 
 def test_help_is_quick():
-    def once():
+    def spent(*command):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        vlrface("--help")
+        assert subprocess.run(command, capture_output=True, check=False).returncode == 0
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
-    # The promise is 0.3 s on a quiet machine. Here the processor's time is counted, for other tests share the machine,
-    # and twice as much is allowed.
-    assert statistics.median(once() for _ in range(5)) < 0.6
+    # The promise is 0.3 s on a quiet machine. Other tests share this one, so the processor's time is counted, in units
+    # of what the parser alone takes to be imported: about 2.3.
+    ratios = [
+        spent(sys.executable, "-m", "vlrface", "--help") / spent(sys.executable, "-c", "import tyro") for _ in range(5)
+    ]
+    assert statistics.median(ratios) < 4
 
 
 def test_ctrl_c_ends_with_130_and_a_saved_run(tmp_path):
