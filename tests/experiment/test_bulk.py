@@ -172,7 +172,8 @@ def test_accepted_pictures_are_found_from_the_folder_of_the_list(model, crops, t
 
 def test_of_whole_pictures_the_picture_is_accepted_not_its_face(model, crops, tmp_path, monkeypatch):
     monkeypatch.setattr(bulk, "finder", lambda _: lambda picture: [picture, picture[:9], picture[3:]])
-    options = BulkOptions(detector=Path("none.onnx"), part_items=3)
+    (tmp_path / "none.onnx").write_bytes(b"a detector")
+    options = BulkOptions(detector=tmp_path / "none.onnx", part_items=3)
     good = accepted_of(model, [str(crops / "0")], tmp_path / "a.csv", options=options)
     assert len(rows_of(tmp_path / "a.csv")) == 3 * 40
     assert good.read_text().splitlines() == sorted(str(path) for path in (crops / "0").iterdir())

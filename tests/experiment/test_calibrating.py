@@ -107,14 +107,14 @@ def test_the_export_is_the_same_graph_and_a_foreign_model_is_refused_at_once(exp
     foreign = tmp_path / "foreign.onnx"
     foreign.write_bytes(with_metadata(exported.read_bytes(), CARD_KEY, "").replace(CARD_KEY.encode(), b"another.card"))
     with pytest.raises(VlrfaceError, match="only a checkpoint or an exported model keeps a calibration"):
-        calibrated(foreign, tmp_path / "nowhere", Written(tmp_path / "out.onnx"))
+        calibrated(foreign, held_out, Written(tmp_path / "out.onnx"))
 
 
-def test_a_page_that_cannot_be_drawn_is_refused_before_any_work(exported, tmp_path, monkeypatch):
+def test_a_page_that_cannot_be_drawn_is_refused_before_any_work(exported, held_out, tmp_path, monkeypatch):
     monkeypatch.setattr("vlrface.experiment.calibrating.find_spec", lambda _: None)
     out = Written(tmp_path / "model.onnx", tmp_path / "page.html")
     with pytest.raises(VlrfaceError, match="leave it out"):
-        calibrated(exported, tmp_path / "nowhere", out)
+        calibrated(exported, held_out, out)
 
 
 def test_an_export_is_calibrated_without_torch(exported, held_out, tmp_path):

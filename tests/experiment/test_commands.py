@@ -7,6 +7,7 @@ import typing
 import cv2
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 from tests.evaluate.made import cross_resolution, pair_list, tinyface
 
 from vlrface.data.check import KINDS
@@ -216,6 +217,6 @@ def test_a_foreign_model_must_be_described(model, options, said):
 
 
 def test_options_of_an_onnx_model_are_refused_for_a_checkpoint(tmp_path):
-    (tmp_path / "a.safetensors").touch()
+    save_file({}, tmp_path / "a.safetensors")
     with pytest.raises(VlrfaceError, match="knows its own input"):
         load_model(tmp_path / "a.safetensors", dataclasses.replace(GRID))

@@ -152,6 +152,7 @@ def test_the_log_tells_what_happened_and_never_of_whom(client, lines):
     client.ask("DELETE", f"/v1/people/{name}")
     client.post(f"/v1/people/{name}x/faces", ("ada.png", b"text"))
     text = "".join(JsonLines().format(record_of(line)) for line in lines).lower()
+    text = re.sub('"id": "[0-9a-f]{16}"', "", text)  # drawn: may spell anything
     assert not re.search("ada|lovelace|secret|portrait|whole", text)
     requests = [line for line in lines if line["event"] == "request"]
     assert [line["status"] for line in requests] == [200, 200, 200, 200, 200, 404, 200, 415]
