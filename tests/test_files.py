@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from vlrface.files import taking_turns, written_atomically
+from vlrface.files import written_atomically
 
 
 def _names(folder: Path) -> list[str]:
@@ -106,23 +106,3 @@ def test_several_writers_leave_one_whole_file(tmp_path: Path) -> None:
         writer.join()
     assert path.stat().st_size == 10_000
     assert _names(tmp_path) == ["x.txt"]
-
-
-@pytest.mark.skipif(os.name == "nt", reason="no locks")
-def test_turns_are_taken(tmp_path: Path) -> None:
-    inside: list[str] = []
-    began = threading.Event()
-
-    def second() -> None:
-        began.set()
-        with taking_turns(tmp_path / "x.npy"):
-            inside.append("second")
-
-    waiting = threading.Thread(target=second)
-    with taking_turns(tmp_path / "x.npy"):
-        waiting.start()
-        began.wait()
-        waiting.join(0.2)
-        inside.append("first")
-    waiting.join(10)
-    assert inside == ["first", "second"]

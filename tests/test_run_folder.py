@@ -12,14 +12,12 @@ import pytest
 import torch
 
 from vlrface.checkpoint import Checkpoint
+from vlrface.locks import InUseError, is_locked, locked
 from vlrface.run_folder import (
     DIARY_NAME,
     STATE_NAME,
-    FolderInUseError,
     Sitting,
     begin_sitting,
-    is_locked,
-    locked,
     numbered,
     numbered_name,
     read_header,
@@ -47,7 +45,7 @@ def test_a_sitting_is_written_and_read(tmp_path):
 HOLDS = """
 import sys, time
 from pathlib import Path
-from vlrface.run_folder import locked
+from vlrface.locks import locked
 with locked(Path(sys.argv[1]), 0.0):
     print("held", flush=True)
     time.sleep(60)
@@ -63,7 +61,7 @@ def test_a_lock_goes_with_a_process_however_it_ends(tmp_path):
         assert process.stdout.readline() == "held\n"
         assert is_locked(path)
         assert state_of(tmp_path, done=False)[0] == "running"
-        with pytest.raises(FolderInUseError), locked(path, 0.15):
+        with pytest.raises(InUseError), locked(path, 0.15):
             pass
         process.kill()
     assert is_locked(path) is False

@@ -4,12 +4,11 @@ import errno
 import json
 import os
 import secrets
-import sys
 import zlib
 from collections.abc import Generator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 
 @contextmanager
@@ -45,34 +44,6 @@ def written_atomically(path: Path) -> Generator[Path]:
         raise cannot_write(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
-
-
-@contextmanager
-def taking_turns(path: Path) -> Generator[None]:
-    """Wait until no other process is in such a block for the same file; where there are no locks, go on at once.
-
-    The lock is a file beside `path`, which stays, and goes with its process, even if that is killed.
-
-    Raises:
-        OSError: the folder cannot be written.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.with_name(f".{path.name}.lock").open("w") as file:
-        _wait_for(file)
-        yield
-
-
-if sys.platform == "win32":
-
-    def _wait_for(file: IO[str]) -> None:
-        del file
-
-else:
-    import fcntl
-
-    def _wait_for(file: IO[str]) -> None:
-        with suppress(OSError):  # some file systems have no locks
-            fcntl.flock(file, fcntl.LOCK_EX)
 
 
 def cannot_write(path: Path, error: OSError) -> OSError:

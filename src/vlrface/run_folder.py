@@ -11,15 +11,14 @@ import os
 import re
 import socket
 import struct
-import sys
 import time
-from collections.abc import Generator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import IO, Any, Final, Literal
+from typing import Any, Final, Literal
 
 from vlrface.files import write_json
+from vlrface.locks import is_locked
 
 BEST_NAME: Final = "best.safetensors"
 LAST_NAME: Final = "last.safetensors"
@@ -34,7 +33,6 @@ CARD_KEY: Final = "vlrface"
 """Of a checkpoint's header: what holds its card."""
 
 _NUMBERED: Final = re.compile(r"step-(\d{6,})\.safetensors")
-_LOCK_POLL_SECONDS: Final = 0.1
 _HEADER_LIMIT: Final = 100_000_000
 
 State = Literal["running", "stopped", "finished", "diverged", "failed", "killed", "unknown"]
@@ -120,58 +118,6 @@ def begin_sitting(folder: Path, *, step: int, steps: int) -> Sitting:
     )
     sitting.write(folder)
     return sitting
-
-
-class FolderInUseError(Exception):
-    """Another process holds the lock of a run."""
-
-
-@contextmanager
-def locked(path: Path, wait_seconds: float) -> Generator[None]:
-    """Hold the lock of a file, which is made if needed; it ends with the block, or with the process.
-
-    Where the file system has no locks, nothing is held.
-
-    Raises:
-        FolderInUseError: another process holds it, and did not let go in time.
-    """
-    with path.open("ab") as file:
-        until = time.monotonic() + wait_seconds
-        while _lock(file) is False:
-            if time.monotonic() >= until:
-                raise FolderInUseError(path)
-            time.sleep(_LOCK_POLL_SECONDS)
-        yield
-
-
-def is_locked(path: Path) -> bool | None:
-    """Whether a process holds the lock of a file; None where no lock can be asked for."""
-    try:
-        with path.open("rb") as file:
-            got = _lock(file, shared=True)
-    except OSError:
-        return None
-    return None if got is None else not got
-
-
-if sys.platform == "win32":
-
-    def _lock(file: IO[bytes], *, shared: bool = False) -> bool | None:
-        del file, shared
-        return None
-
-else:
-    import fcntl
-
-    def _lock(file: IO[bytes], *, shared: bool = False) -> bool | None:
-        """Whether the lock was had at once; None where there are none."""
-        try:
-            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        except OSError:
-            return None
-        return True
 
 
 def state_of(folder: Path, *, done: bool) -> tuple[State, str]:

@@ -13,7 +13,8 @@ from tiny_run import OPTIONS, assert_same_run, before_each_batch, ingredients, l
 
 import vlrface.train.diary as diary
 from vlrface.checkpoint import Checkpoint
-from vlrface.run_folder import DIARY_NAME, Sitting, locked, state_of
+from vlrface.locks import locked
+from vlrface.run_folder import DIARY_NAME, Sitting, state_of
 from vlrface.train import TrainingDivergedError, TrainingInterruptedError
 from vlrface.train.journal import Journal
 from vlrface.types import VlrfaceError

@@ -5,10 +5,8 @@
 JOB is a `Job` as JSON; `vlrface ablate` starts these.
 """
 
-import fcntl
 import json
 import sys
-import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -38,12 +36,13 @@ from vlrface.experiment.source_config import place_of
 from vlrface.experiment.sources import Places, held_people, load_source
 from vlrface.experiment.stem import remembering
 from vlrface.experiment.training import train_experiment
+from vlrface.locks import InUseError, locked
 from vlrface.train.loop import BEST_NAME, TrainingInterruptedError
 from vlrface.train.stopping import terminable
 from vlrface.types import Faces, VlrfaceError
 
 _BATCH: Final = 64
-_LOCK_SECONDS: Final = 60
+_LOCK_SECONDS: Final = 60.0
 _LAYOUTS: Final[dict[str, Layout]] = {**LAYOUT_OF, "pairs": "bin"}
 
 
@@ -175,19 +174,13 @@ def _alone(folder: Path) -> Generator[None]:
         VlrfaceError: another process works there.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as file:
-        until = time.monotonic() + _LOCK_SECONDS
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except OSError:
-                if time.monotonic() > until:
-                    raise VlrfaceError(
-                        f"{folder}: another process works there. Wait for it, or stop it; then run the command again"
-                    ) from None
-                time.sleep(0.5)
-        yield  # the lock goes with the file, even if the process is killed
+    try:
+        with locked(folder / ".lock", _LOCK_SECONDS):
+            yield
+    except InUseError:
+        raise VlrfaceError(
+            f"{folder}: another process works there. Wait for it, or stop it; then run the command again"
+        ) from None
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import warnings
 from pathlib import Path
 from typing import Final
@@ -18,7 +19,8 @@ from vlrface.data.batches import Part, in_order
 from vlrface.data.views import PartViews
 from vlrface.experiment.config import ViewsConfig
 from vlrface.experiment.sources import Places
-from vlrface.files import checksum, taking_turns, write_json, written_atomically
+from vlrface.files import checksum, write_json, written_atomically
+from vlrface.locks import locked
 from vlrface.models.recognizer import Recognizer
 from vlrface.types import VlrfaceError
 
@@ -52,7 +54,8 @@ def kept_views(
     first = frozen_maps(recognizer, torch.zeros((1, spec.height, spec.width, 3), dtype=torch.uint8))
     shape = (config.count, len(part.crops), *first.shape[1:])
     try:
-        with taking_turns(path):  # trainings that begin together make them once
+        places.cache.mkdir(parents=True, exist_ok=True)
+        with locked(path.with_name(f".{path.name}.lock"), math.inf):  # trainings that begin together make them once
             maps = _opened(path, shape)
             if maps is None:
                 _keep(path, shape, part, recognizer, config, places.progress, workers)

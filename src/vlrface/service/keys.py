@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
 from vlrface.files import cannot_write, written_atomically
-from vlrface.run_folder import FolderInUseError, locked
+from vlrface.locks import InUseError, locked
 from vlrface.types import VlrfaceError
 
 Role = Literal["read", "enrol", "admin"]
@@ -200,7 +200,7 @@ def _changing(path: Path) -> Generator[None]:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             held.enter_context(locked(path.with_name(f".{path.name}.lock"), _WAIT_S))
-        except FolderInUseError as error:
+        except InUseError as error:
             raise VlrfaceError(
                 f"{path}: others have been changing it for more than {_WAIT_S:.0f} s. Try again"
             ) from error

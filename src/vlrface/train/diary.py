@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from vlrface.run_folder import DIARY_NAME, FolderInUseError, Sitting, locked
+from vlrface.locks import InUseError, locked
+from vlrface.run_folder import DIARY_NAME, Sitting
 from vlrface.train.ranks import first_rank
 from vlrface.types import VlrfaceError
 
@@ -63,7 +64,7 @@ def alone(folder: Path) -> Generator[None]:
     try:
         with locked(folder / DIARY_NAME, LOCK_SECONDS):
             yield
-    except FolderInUseError:
+    except InUseError:
         who = Sitting.read(folder)
         named = "another process" if who is None else f"process {who.process} on {who.host}"
         raise VlrfaceError(
