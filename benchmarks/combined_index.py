@@ -12,7 +12,6 @@ Runs are trainings of one recipe: areas are means over them; intervals count peo
 """
 
 import argparse
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -34,6 +33,8 @@ AREA: Final = f"normalised_pauc@fmr={FMR:g},measure=quality"
 BENCHMARKS: Final = ("tinyface", "survface-verif")
 
 Quality = Float[ndarray, " n"]
+Weights = dict[tuple[str, ...], Float[ndarray, " k"]]
+"""Of the parts in each sum."""
 
 
 def parts_of(faces: Faces) -> dict[str, Quality]:
@@ -43,21 +44,24 @@ def parts_of(faces: Faces) -> dict[str, Quality]:
     return {"index": index, "size": np.log(measures["size"]), "norm": measures["norm"]}
 
 
-def weights(held_out: Faces, names: Sequence[str]) -> Float[ndarray, " k"]:
-    """Of each part in the sum that tells best whether a held-out face is found first."""
+def fitted(held_out: Faces) -> Weights:
+    """The sums that tell best whether a held-out face is found first."""
     ranks = leave_one_out_ranks(held_out.embeddings, held_out.identities)
     parts = parts_of(held_out)
     mated = ranks.mates > 0
     found = (ranks.first_mate[mated] == 1).astype(np.float64)
-    table = np.column_stack([parts[name][mated] for name in names])
-    return np.linalg.lstsq(table - table.mean(axis=0), found - found.mean(), rcond=None)[0]
+    weights: Weights = {}
+    for names in SUMS:
+        table = np.column_stack([parts[name][mated] for name in names])
+        weights[names] = np.linalg.lstsq(table - table.mean(axis=0), found - found.mean(), rcond=None)[0]
+    return weights
 
 
-def qualities(held_out: Faces, faces: Faces) -> dict[str, Quality]:
+def qualities(faces: Faces, weights: Weights) -> dict[str, Quality]:
     """Each part and each sum, for the faces of a benchmark."""
     parts = parts_of(faces)
     sums = {
-        " + ".join(names): np.column_stack([parts[name] for name in names]) @ weights(held_out, names) for names in SUMS
+        " + ".join(names): np.column_stack([parts[name] for name in names]) @ each for names, each in weights.items()
     }
     return parts | sums
 
@@ -70,12 +74,12 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     held_out = [Faces.load(run / "held-out.npz") for run in options.runs]
-    held_out = [faces.rows(faces.encoded) for faces in held_out]
+    weights = [fitted(faces.rows(faces.encoded)) for faces in held_out]
     protocol = RejectionByMeasure(fmrs=(FMR,), measures=("quality",), modes=("pairs",))
     figures: dict[str, float] = {"runs": len(options.runs)}
     for benchmark in BENCHMARKS:
         runs = [Faces.load(run / f"{benchmark}.npz") for run in options.runs]
-        every = [qualities(held, faces) for held, faces in zip(held_out, runs, strict=True)]
+        every = [qualities(faces, each) for faces, each in zip(runs, weights, strict=True)]
         sides = {
             name: [replace(f, measures={"quality": q[name]}) for f, q in zip(runs, every, strict=True)]
             for name in every[0]

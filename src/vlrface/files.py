@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 
 @contextmanager
@@ -44,6 +44,21 @@ def written_atomically(path: Path) -> Generator[Path]:
         raise cannot_write(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def table_written_atomically(path: Path) -> Generator[IO[str]]:
+    """A text file for a writer of CSV, as `written_atomically`; what is not UTF-8 in a name is escaped."""
+    with (
+        written_atomically(path) as temporary,
+        temporary.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file,
+    ):
+        yield file
+
+
+def printable(text: str) -> str:
+    """The text, with what is not UTF-8 in the name of a file escaped, as `backslashreplace` does."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def cannot_write(path: Path, error: OSError) -> OSError:

@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 import pytest
 from tests.exports import write_tiny_export
+from tests.without_torch import vlrface_without_torch
 
 from vlrface.bulk import Job, open_parts
 from vlrface.experiment import bulk, bulk_ray
@@ -206,17 +207,7 @@ def test_embeddings_in_parts_and_in_one_file(model, crops, tmp_path):
 
 
 def test_without_torch(model, crops, expected, tmp_path):
-    code = (
-        "import sys\n"
-        "class NoTorch:\n"
-        "    def find_spec(self, name, *_):\n"
-        "        if name.split('.')[0] == 'torch': raise ModuleNotFoundError(name, name='torch')\n"
-        "sys.meta_path.insert(0, NoTorch())\n"
-        "from vlrface.cli import main\n"
-        f"sys.argv = ['vlrface', 'score', {str(model)!r}, {str(crops)!r}, '-o', 'scores.csv', '--quiet']\n"
-        "main()\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = vlrface_without_torch("score", model, crops, "-o", "scores.csv", "--quiet", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     same(rows_of(tmp_path / "scores.csv"), expected)
 

@@ -2,12 +2,11 @@
 
 import json
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from tests.without_torch import vlrface_without_torch
 
 from vlrface.calibrate import Searched, Wishes
 from vlrface.encode.exported import CARD_KEY, read_export_card
@@ -118,20 +117,7 @@ def test_a_page_that_cannot_be_drawn_is_refused_before_any_work(exported, held_o
 
 
 def test_an_export_is_calibrated_without_torch(exported, held_out, tmp_path):
-    # None in sys.modules would not do: tyro takes torch for imported then.
-    program = """
-import sys
-class Absent:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in ("torch", "safetensors", "onnx"):
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-sys.meta_path.insert(0, Absent())
-from vlrface.cli import main
-main()
-assert "torch" not in sys.modules
-"""
-    command = ["calibrate", str(exported), str(held_out), "-o", str(tmp_path / "m.onnx"), "--fmr", "0.1", "--quiet"]
-    done = subprocess.run([sys.executable, "-c", program, *command], capture_output=True, text=True, check=False)
+    done = vlrface_without_torch("calibrate", exported, held_out, "-o", tmp_path / "m.onnx", "--fmr", "0.1", "--quiet")
     assert done.returncode == 0, done.stderr
     assert "fmr 0.1" in done.stdout
     assert read_export_card(tmp_path / "m.onnx").calibration.point("fmr", 0.1).people == 12

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-import torch
+from tests.exports import Bent
 
 from vlrface.encode.exported import read_export_card
 from vlrface.experiment import exporting
@@ -67,14 +67,6 @@ def test_only_a_checkpoint_is_exported(exported, tmp_path):
 
 
 def test_a_graph_that_is_not_the_network_is_not_written(trained_run, data, tmp_path, monkeypatch):
-    class Bent(torch.nn.Module):
-        def __init__(self, inner):
-            super().__init__()
-            self.inner = inner
-
-        def forward(self, features):
-            return self.inner(features) * 0.05 - 3.0
-
     def wrong(recognizer):
         recognizer.regression = Bent(recognizer.regression)
         graph = to_graph(recognizer)

@@ -1,11 +1,9 @@
 """A wrong file given as a model is called what it is, before torch is imported."""
 
-import subprocess
-import sys
-
 import cv2
 import numpy as np
 import pytest
+from tests.without_torch import vlrface_without_torch
 
 from vlrface.experiment.model_files import check_model, kind_of
 from vlrface.types import Faces, VlrfaceError
@@ -66,17 +64,6 @@ def test_what_may_be_a_model_is_left_to_its_reader(files):
 
 @pytest.mark.parametrize("arguments", [("a.jpg", "-o", "b.onnx"), ("runs/one", "-o", "b.onnx", "--parity-data", "no")])
 def test_export_refuses_a_plain_mistake_without_torch(arguments, files):
-    code = (
-        "import sys\n"
-        "class NoTorch:\n"
-        "    def find_spec(self, name, *_):\n"
-        "        if name.split('.')[0] == 'torch': raise ModuleNotFoundError(name, name='torch')\n"
-        "sys.meta_path.insert(0, NoTorch())\n"
-        "from vlrface.cli import main\n"
-        "main()\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code, "export", *arguments], cwd=files, capture_output=True, text=True, check=False
-    )
+    done = vlrface_without_torch("export", *arguments, cwd=files)
     assert done.returncode == 1
     assert "a picture" in done.stderr or "no: no such file or folder" in done.stderr

@@ -2,23 +2,11 @@
 
 import numpy as np
 import pytest
-import torch
-from tests.exports import CALIBRATION, pictures, tiny_network, write_tiny_export
+from tests.exports import CALIBRATION, Bent, pictures, tiny_network, write_tiny_export
 
 from vlrface.experiment.parity import ENGINES, Crops, agreement, measured_parity, more_than_rounding, print_parity
 
 CROPS = Crops(pictures(24), np.repeat(np.arange(8), 3), "made pictures")
-
-
-class Bent(torch.nn.Module):
-    """An index on another scale: of the same order, and so of perfect rank correlation."""
-
-    def __init__(self, inner):
-        super().__init__()
-        self.inner = inner
-
-    def forward(self, features):
-        return self.inner(features) * 0.05 - 3.0
 
 
 @pytest.fixture(scope="module")

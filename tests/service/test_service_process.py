@@ -70,24 +70,31 @@ def raw(port, *pieces, half_close=False):
         return answer
 
 
+def asked_to_stop(process, port, count, how):
+    """Replies to so many enrolments that are in flight when a service is asked to stop."""
+    replies = []
+
+    def ask(number):
+        url = f"http://127.0.0.1:{port}/v1/people/p{number}/faces"
+        replies.append(httpx.post(url, files=[("files", ("a.png", FACE))], timeout=30))
+
+    threads = [threading.Thread(target=ask, args=(i,)) for i in range(count)]
+    for thread in threads:
+        thread.start()
+    with httpx.Client() as client:
+        flying = f"vlrface_requests_in_flight {count + 1}.0"
+        while flying not in client.get(f"http://127.0.0.1:{port}/metrics").text:
+            time.sleep(0.01)
+    process.send_signal(how)
+    for thread in threads:
+        thread.join(30)
+    return replies
+
+
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
 def test_asked_to_stop_it_finishes_what_it_took(tmp_path, how):
     with served(tmp_path, "slow_ms=300") as (process, port):
-        replies = []
-
-        def ask(number):
-            url = f"http://127.0.0.1:{port}/v1/people/p{number}/faces"
-            replies.append(httpx.post(url, files=[("files", ("a.png", FACE))], timeout=30).json())
-
-        threads = [threading.Thread(target=ask, args=(i,)) for i in range(6)]
-        for thread in threads:
-            thread.start()
-        with httpx.Client() as client:
-            while "vlrface_requests_in_flight 7.0" not in client.get(f"http://127.0.0.1:{port}/metrics").text:
-                time.sleep(0.01)
-        process.send_signal(how)
-        for thread in threads:
-            thread.join(30)
+        replies = [reply.json() for reply in asked_to_stop(process, port, 6, how)]
         status, out, lines = ended(process)
     assert status == 0
     assert out == "stopped\n"
@@ -104,21 +111,7 @@ def test_asked_to_stop_it_finishes_what_it_took(tmp_path, how):
 
 def test_what_is_not_finished_in_time_is_cut_off_and_counted(tmp_path):
     with served(tmp_path, "slow_ms=2500", "stop_s=1") as (process, port):
-        replies = []
-
-        def ask(number):
-            url = f"http://127.0.0.1:{port}/v1/people/p{number}/faces"
-            replies.append(httpx.post(url, files=[("files", ("a.png", FACE))], timeout=30))
-
-        threads = [threading.Thread(target=ask, args=(i,)) for i in range(2)]
-        for thread in threads:
-            thread.start()
-        with httpx.Client() as client:
-            while "vlrface_requests_in_flight 3.0" not in client.get(f"http://127.0.0.1:{port}/metrics").text:
-                time.sleep(0.01)
-        process.send_signal(signal.SIGTERM)
-        for thread in threads:
-            thread.join(30)
+        replies = asked_to_stop(process, port, 2, signal.SIGTERM)
         status, out, lines = ended(process)
     assert (status, out) == (0, "stopped, 2 cut off\n")
     assert [(reply.status_code, reply.json()["error"]["code"]) for reply in replies] == [(503, "stopping")] * 2

@@ -21,7 +21,7 @@ from numpy import ndarray
 
 from vlrface.bulk.flow import Row
 from vlrface.bulk.items import Item
-from vlrface.files import write_json, written_atomically
+from vlrface.files import printable, write_json, written_atomically
 from vlrface.types import VlrfaceError
 
 PART_ITEMS: Final = 4096
@@ -270,8 +270,7 @@ def parquet_table(table: Table) -> Any:
     """Rows as a table of pyarrow; null where a number is NaN."""
     import pyarrow as pa
 
-    # A name that is not UTF-8 is shown as \\udcff.
-    texts = {name: [v.encode("utf-8", "backslashreplace").decode() for v in table.texts[name]] for name in table.texts}
+    texts = {name: list(map(printable, table.texts[name])) for name in table.texts}
     columns: dict[str, Any] = {"path": pa.array(texts["path"], pa.string())}
     columns |= {name: pa.array(values, from_pandas=True) for name, values in table.numbers.items()}
     columns |= {name: pa.array(texts[name], pa.string()) for name in ("verdict", "reason")}

@@ -10,7 +10,7 @@ from jaxtyping import UInt8
 from numpy import ndarray
 
 from vlrface.bulk.items import Item
-from vlrface.bulk.tables import Table
+from vlrface.bulk.tables import PictureTable
 from vlrface.bulk.videos import Video
 from vlrface.images.decode import DecodeError, decode, decode_bytes
 from vlrface.types import VlrfaceError
@@ -43,8 +43,10 @@ class Reader:
             if item.kind == "member":
                 return self._member(item)
             if item.kind == "row":
-                return self._opened(item.path, lambda: _closed_by_itself(Table(Path(item.path)))).picture(item.place)
-            return self._opened(item.path, lambda: _closed_by_itself(Video(item.path))).frame(item.place, item.size)
+                table = self._opened(item.path, lambda: _closed_by_itself(PictureTable(Path(item.path))))
+                return table.picture(item.place)
+            video = self._opened(item.path, lambda: _closed_by_itself(Video(item.path)))
+            return video.frame(item.place, item.size)
         except DecodeError:
             raise
         except VlrfaceError as error:

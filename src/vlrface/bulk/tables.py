@@ -29,7 +29,7 @@ def picture_column(path: Path) -> tuple[str, int]:
         return found, int(file.metadata.num_rows)
 
 
-class Table:
+class PictureTable:
     """A table that is read row by row, fastest in order.
 
     Raises:

@@ -71,6 +71,18 @@ def calibrate(
     )
 
 
+def known_people(faces: Faces) -> int:
+    """How many people are known to be on them: distractors are no people that anything is measured on."""
+    return len(np.unique(faces.identities[faces.identities >= 0]))
+
+
+def described(faces: Faces, where: str) -> str:
+    """How many faces of how many people, and from where, for people: `Calibration.data`."""
+    people = known_people(faces)
+    missing = int(np.count_nonzero(~faces.encoded))
+    return f"{len(faces):,} faces of {people:,} people, {where}" + (f" ({missing:,} not decodable)" if missing else "")
+
+
 def search_held_out(faces: Faces, gallery_size: int | None = None) -> Searched:
     """Search each held-out face among the others; see `calibrate`.
 

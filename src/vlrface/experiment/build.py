@@ -10,7 +10,7 @@ from jaxtyping import UInt8
 from numpy import ndarray
 from torch import Tensor
 
-from vlrface.calibrate import calibrate
+from vlrface.calibrate import calibrate, described
 from vlrface.data.batches import Batches, BatchSource, Part
 from vlrface.data.cache import Crops
 from vlrface.data.manifest import Manifest
@@ -196,8 +196,6 @@ def validator(
     """
     good = np.flatnonzero(crops.failures == "")
     manifest, crops = manifest.rows(good), crops.rows(good)
-    people = len(np.unique(manifest.identities))
-    said = f"{len(manifest):,} faces of {people:,} people, {place or 'drawn by the program'}"
 
     def validate(recognizer: Recognizer, statistics: UnrecognizableStatistics | None) -> Validation:
         del statistics  # of single crops in training precision; faces in use are flip-fused, so they are measured so
@@ -212,7 +210,7 @@ def validator(
             calibration = calibrate(
                 faces, unrecognizable_mean=float(lost.mean()), unrecognizable_deviation=float(lost.std())
             )
-            card["calibration"] = replace(calibration, data=said).to_json()
+            card["calibration"] = replace(calibration, data=described(faces, place or "drawn by the program")).to_json()
             index = faces.recognizability.astype(np.float64)
             figures["index~size"] = spearman(index, faces.sizes.astype(np.float64))
             figures["index~found"] = spearman(index, (ranks.first_mate == 1).astype(np.float64))

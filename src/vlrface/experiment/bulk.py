@@ -1,6 +1,5 @@
 """`vlrface score` and `encode` over any number of pictures: sources to parts, here or on a Ray cluster."""
 
-import hashlib
 import json
 import os
 import threading
@@ -179,13 +178,9 @@ def _job(task: BulkTask, served: ServedModel) -> Job:
 
 
 def _detector_sha256(given: Path) -> str:
-    from vlrface.experiment.detecting import detector_file
+    from vlrface.experiment.detecting import detector_file, detector_sha256
 
-    path = detector_file(given)
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        raise VlrfaceError(f"{path}: cannot be read ({error.strerror}). Give the .onnx file of a detector") from error
+    return detector_sha256(detector_file(given))
 
 
 def _count(task: BulkTask, bar: Any) -> threading.Event:

@@ -14,7 +14,9 @@ from vlrface.calibrate import (
     Searched,
     Wishes,
     calibrate,
+    described,
     judged_reliability,
+    known_people,
     search_held_out,
     wished_points,
 )
@@ -101,9 +103,9 @@ def calibrate_model(
         raise VlrfaceError(f"{source}: only a checkpoint or an exported model keeps a calibration (vlrface export)")
     served = load_served(source, engine=engine, flip=flip)
     faces = _held_out(served, data, progress=progress)
-    if _people(faces) < FEWEST_PEOPLE:
+    if known_people(faces) < FEWEST_PEOPLE:
         raise VlrfaceError(
-            f"{data}: {_people(faces)} people, from whom nothing can be said about others. Give at least "
+            f"{data}: {known_people(faces)} people, from whom nothing can be said about others. Give at least "
             f"{FEWEST_PEOPLE}, better hundreds, in a folder each"
         )
     before = served.calibration
@@ -114,9 +116,7 @@ def calibrate_model(
     )
     if strict and refused:
         raise VlrfaceError("; ".join(refused))
-    said = f"{len(faces):,} faces of {_people(faces):,} people, {data.name}"
-    if not faces.encoded.all():
-        said += f" ({int((~faces.encoded).sum()):,} not decodable)"
+    said = described(faces, data.name)
     calibration = replace(calibration, points=tuple(points), space=served.space, data=said)
     searched = search_held_out(faces, gallery_size)
     judged = judged_reliability(calibration, searched, seed=seed)
@@ -133,11 +133,6 @@ def calibrate_model(
     _store(source, calibration, written.model)
     print(f"written     {written.model}" + (f", {written.report}" if written.report else ""))
     return calibration
-
-
-def _people(faces: Faces) -> int:
-    """How many people are known to be on them: distractors are no people that anything is measured on."""
-    return len(np.unique(faces.identities[faces.identities >= 0]))
 
 
 def _held_out(served: ServedModel, data: Path, *, progress: bool) -> Faces:

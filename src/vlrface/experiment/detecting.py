@@ -18,7 +18,7 @@ from tqdm import tqdm
 from vlrface.data.folder import read_images
 from vlrface.encode.served import ServedModel
 from vlrface.experiment.fetching import YUNET, fetched, kept
-from vlrface.files import written_atomically
+from vlrface.files import table_written_atomically, written_atomically
 from vlrface.images.aligning import Aligned, aligned
 from vlrface.images.annotating import numbered
 from vlrface.images.decode import DecodeError, decode, encode_png
@@ -148,7 +148,7 @@ def detect_faces(
     finder = open_detector(file, how)
     served = None if model is None else _served(model)
     settings: dict[str, Any] = {
-        "detector": hashlib.sha256(file.read_bytes()).hexdigest(),
+        "detector": detector_sha256(file),
         "model": None if served is None else served.space,
         "calibration": None if served is None or served.calibration is None else served.calibration.to_json(),
         "annotate": None if annotate is None else str(annotate.resolve()),
@@ -172,6 +172,18 @@ def detect_faces(
     _write_table(table, rows)
     (output / _PROGRESS).unlink()
     return _summary(sources, done, table)
+
+
+def detector_sha256(file: Path) -> str:
+    """Of a detector's file, in hexadecimal.
+
+    Raises:
+        VlrfaceError: it cannot be read.
+    """
+    try:
+        return hashlib.sha256(file.read_bytes()).hexdigest()
+    except OSError as error:
+        raise VlrfaceError(f"{file}: cannot be read ({error.strerror}). Give the .onnx file of a detector") from error
 
 
 def crop_stems(sources: Sequence[str]) -> list[str]:
@@ -318,11 +330,7 @@ def _write_jpeg(path: Path, picture: ndarray) -> None:
 
 
 def _write_table(path: Path, rows: Sequence[Row]) -> None:
-    # A name that is not UTF-8 is shown as \\udcff.
-    with (
-        written_atomically(path) as temporary,
-        temporary.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file,
-    ):
+    with table_written_atomically(path) as file:
         writer = csv.DictWriter(file, COLUMNS, restval="")
         writer.writeheader()
         writer.writerows(rows)

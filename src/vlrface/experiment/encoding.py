@@ -18,6 +18,7 @@ from vlrface.experiment.bulk import BulkTask, finish, loaded, run_bulk
 from vlrface.experiment.layouts import read_layout
 from vlrface.experiment.measures import add_measures
 from vlrface.experiment.model import Model, load_model
+from vlrface.experiment.model_files import check_there
 from vlrface.experiment.options import BulkOptions, Layout, ModelOptions
 from vlrface.experiment.outputs import check_suffix
 from vlrface.files import write_json
@@ -44,8 +45,7 @@ def encode_pictures(
 ) -> Faces:
     """What `vlrface encode` does; see there."""
     check_suffix(output, ".npz")
-    if not data.exists():
-        raise VlrfaceError(f"{data}: no such file or folder")
+    check_there(data)
     model = load_model(source, model_options or ModelOptions())
     benchmark = read_layout(data, layout, list_file, allow_missing=allow_missing)
     faces = encode_benchmark(model, benchmark, data, flip=flip, batch_size=batch_size, progress=progress)

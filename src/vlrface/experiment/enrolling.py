@@ -6,10 +6,10 @@ from pathlib import Path
 from tqdm import tqdm
 
 from vlrface.encode.served import ServedModel
-from vlrface.experiment.places import check_there, make_gallery, open_gallery
+from vlrface.experiment.places import check_gallery, make_gallery, open_gallery
 from vlrface.experiment.rules import asked_of_faces
 from vlrface.experiment.served import load_served
-from vlrface.files import write_json
+from vlrface.files import printable, write_json
 from vlrface.gallery import Enrolment, NewFace, Rules, Template
 from vlrface.gallery.answers import not_recognizable
 from vlrface.images.decode import DecodeError, decode
@@ -54,7 +54,7 @@ def enrol_folder(
     people = sorted(each for each in folder.iterdir() if each.is_dir()) if folder.is_dir() else []
     if not people:
         raise VlrfaceError(f"{folder}: give a folder with one sub-folder of pictures for each person")
-    check_there(place)
+    check_gallery(place)
     served = load_served(model)
     score, calibration = asked_of_faces(least_score, served.calibration)
     rules = Rules(1.0, score=score, calibration=calibration)  # nothing is searched: no match is asked for
@@ -88,7 +88,7 @@ def _faces(
             crops.append(decode(file))
             names.append(file.name)
         except DecodeError as error:
-            failures.append(str(error).encode("utf-8", "backslashreplace").decode())  # of a name that is not UTF-8
+            failures.append(printable(str(error)))
     if not crops:
         return []
     looks = served.look(crops)

@@ -38,7 +38,7 @@ def open_gallery(place: str, *, space: str | None = None, read_only: bool = Fals
     return gallery
 
 
-def check_there(place: str) -> None:
+def check_gallery(place: str) -> None:
     """Refuse a gallery's file that is not there, before a model is loaded.
 
     Raises:

@@ -17,7 +17,7 @@ from vlrface.encode.served import ServedModel
 from vlrface.experiment.accepting import write_accepted
 from vlrface.experiment.bulk import BulkTask, finish, loaded, run_bulk
 from vlrface.experiment.options import BulkOptions
-from vlrface.files import write_json, written_atomically
+from vlrface.files import table_written_atomically, write_json
 from vlrface.images.decode import DecodeError, decode
 from vlrface.images.resize import resize
 from vlrface.types import VlrfaceError
@@ -172,10 +172,7 @@ def _write(output: Path, parts: Parts, told: _Told, meaning: str) -> Path:
 
 
 def _write_csv(path: Path, tables: Iterator[Table]) -> None:
-    with (
-        written_atomically(path) as temporary,
-        temporary.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file,
-    ):
+    with table_written_atomically(path) as file:
         writer = csv.writer(file)
         writer.writerow(("path", "recognizability", "score", "verdict", "shorter_side_px", "reason"))
         for table in tables:

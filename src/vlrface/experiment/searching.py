@@ -15,10 +15,10 @@ from vlrface.bulk import Row, check_sources, list_items, look_at
 from vlrface.encode.served import ServedModel
 from vlrface.experiment.bulk import finder
 from vlrface.experiment.options import SearchOptions
-from vlrface.experiment.places import check_there, open_gallery
+from vlrface.experiment.places import check_gallery, open_gallery
 from vlrface.experiment.rules import asked_of_faces, beyond_measured, match_threshold
 from vlrface.experiment.served import load_served
-from vlrface.files import write_json, written_atomically
+from vlrface.files import table_written_atomically, write_json
 from vlrface.gallery import Answer, Gallery, Rules
 from vlrface.gallery.answers import not_recognizable
 from vlrface.types import VlrfaceError
@@ -83,7 +83,7 @@ def identify(
     """
     if output is not None and output.suffix not in (".csv", ".json"):
         raise VlrfaceError(f"{output}: give a name that ends in .csv or .json")
-    check_there(place)
+    check_gallery(place)
     check_sources(sources)
     served = load_served(model, engine=options.engine, threads=options.threads)
     rules = rules_of(served, options)
@@ -147,7 +147,7 @@ def verify(place: str, model: Path, person: str, sources: Sequence[str], options
         VlrfaceError: no threshold, nobody of that name, nothing to look at, or the rules ask for what the model does
             not give.
     """
-    check_there(place)
+    check_gallery(place)
     check_sources(sources)
     served = load_served(model, engine=options.engine, threads=options.threads)
     rules = rules_of(served, options)
@@ -220,10 +220,7 @@ def _write(path: Path, found: Sequence[Answered]) -> None:
     if path.suffix == ".json":
         write_json(path, [each.to_json() for each in found])
         return
-    with (
-        written_atomically(path) as temporary,
-        temporary.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file,
-    ):
+    with table_written_atomically(path) as file:
         writer = csv.writer(file)
         writer.writerow(("path", "answer", "person", "cosine", "others", "score", "recognizability", "reason"))
         for each in found:

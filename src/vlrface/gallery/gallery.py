@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float, Float32
 from numpy import ndarray
 
+from vlrface.files import printable
 from vlrface.gallery.answers import (
     Answer,
     AuditEntry,
@@ -158,7 +159,7 @@ class Gallery:
         if len(unit) < len(faces) or any(np.isinf(face.recognizability) for face in faces):
             raise VlrfaceError(f"a face of {name!r} was not encoded (NaN), or its index is infinite: leave it out")
         return [
-            NewFace(row, float(face.recognizability), _text(face.source), face.picture)
+            NewFace(row, float(face.recognizability), printable(face.source), face.picture)
             for row, face in zip(unit, faces, strict=True)
         ]
 
@@ -297,11 +298,6 @@ class Gallery:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _text(name: str) -> str:
-    """The name of a file as text: what is not UTF-8 in it is written out."""
-    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def _unit(embeddings: Float[ndarray, "n d"], what: str) -> Float32[ndarray, "m d"]:
