@@ -69,6 +69,15 @@ def test_a_gallery_without_its_model_says_what_is_missing(tmp_path):
     assert "--model" in done.stderr
 
 
+def test_a_name_that_is_not_utf8_is_printed(tmp_path):
+    folder = tmp_path / os.fsdecode(b"set\xff")
+    (folder / "a").mkdir(parents=True)
+    (folder / "a" / "0.png").write_bytes(b"no picture")
+    done = vlrface("data", "check", "identities", folder)
+    assert "set\\udcff" in done.stdout
+    assert "Traceback" not in done.stderr
+
+
 def test_version():
     shown = vlrface("--version")
     assert shown.returncode == 0

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable
+from io import TextIOWrapper
 from typing import Any
 
 import tyro
@@ -35,6 +36,8 @@ def main() -> None:
     if sys.argv[1:] == ["--version"]:
         print(f"vlrface {__version__}")
         return
+    if isinstance(sys.stdout, TextIOWrapper):  # a file name that is not UTF-8 must not end a command when it is printed
+        sys.stdout.reconfigure(errors="backslashreplace")
     if not sys.stderr.isatty():  # a log: tqdm, not imported yet, shall write a line now and then only
         os.environ.setdefault("TQDM_MININTERVAL", "30")
     try:

@@ -214,9 +214,11 @@ def test_without_torch(model, crops, expected, tmp_path):
 
 def test_too_many_for_a_page_become_a_table(model, crops, expected, tmp_path, monkeypatch):
     monkeypatch.setattr("vlrface.experiment.scoring.MOST_ON_A_PAGE", 100)
+    (tmp_path / "s.csv").write_text("mine")
     score_paths(model, [crops], tmp_path / "s.html", progress=False)
     assert not (tmp_path / "s.html").exists()
-    same(rows_of(tmp_path / "s.csv"), expected)
+    same(rows_of(tmp_path / "s.html.csv"), expected)
+    assert (tmp_path / "s.csv").read_text() == "mine"
 
 
 CLUSTER = """

@@ -178,6 +178,29 @@ def test_nothing_that_was_there_is_replaced(photos, tmp_path):
     run(photos, out)
 
 
+def test_what_came_between_is_not_replaced_by_the_run_that_goes_on(photos, tmp_path, monkeypatch):
+    out, seen = tmp_path / "out", tmp_path / "seen"
+
+    class Dies(Three):
+        def detect(self, picture):
+            if any(seen.rglob("*.jpg")):
+                raise KeyboardInterrupt
+            return super().detect(picture)
+
+    monkeypatch.setattr(detecting, "Detector", Dies)
+    with pytest.raises(KeyboardInterrupt):
+        run(photos, out, annotate=seen)
+    monkeypatch.setattr(detecting, "Detector", Three)
+    shutil.copy(photos / "a.png", photos / "new.png")
+    (seen / "new.jpg").write_bytes(b"mine")
+    with pytest.raises(VlrfaceError, match=r"new\.jpg: there already"):
+        run(photos, out, annotate=seen)
+    assert (seen / "new.jpg").read_bytes() == b"mine"
+    (seen / "new.jpg").unlink()
+    run(photos, out, annotate=seen)
+    assert decode(seen / "new.jpg").shape == decode(photos / "new.png").shape
+
+
 def test_a_name_that_is_not_utf8_has_a_row(photos, tmp_path):
     os.rename(photos / "a.bmp", os.fsencode(photos) + b"/caf\xe9.bmp")
     done = run(photos, tmp_path / "out")

@@ -176,6 +176,10 @@ def test_what_cannot_be_searched_is_refused(folder, model, tmp_path):
         find(faces)
     with pytest.raises(VlrfaceError, match="encoded pictures are not there"):
         find(faces, pictures=tmp_path)
+    with pytest.raises(VlrfaceError, match=r"made by another model \(its mean"):
+        find_unrecognizable(
+            faces, model, tmp_path / "out", pictures=folder, model_options=replace(GREY, mean=0.0), progress=False
+        )
     other = Faces.load(faces)
     other.meta["sha256"] = "0" * 64
     other.save(faces)

@@ -5,11 +5,11 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path, PurePosixPath
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TextIO
 
 import numpy as np
 from numpy import ndarray
@@ -158,16 +158,20 @@ def detect_faces(
     sources = [str(source) for source in manifest.sources]
     stems = crop_stems(sources)
     root = Path(manifest.root or ".")
-    table = _begin(output, settings, [] if annotate is None else [_numbered(annotate, stem) for stem in stems])
-    done = _resumed(output / _PROGRESS, settings)
+    table, (done, begun) = output / TABLE, _begun(output, settings)
+    if annotate is not None:
+        _check_free(
+            _numbered(annotate, stem) for source, stem in zip(sources, stems, strict=True) if source not in begun
+        )
+    _begin(output, settings)
     with (output / _PROGRESS).open("a", encoding="utf-8") as journal:
         for source, stem in tqdm(
             list(zip(sources, stems, strict=True)), unit="picture", disable=not progress, desc="detect"
         ):
             if source not in done:
+                _note(journal, {"picture": source})
                 done[source] = _one(root / source, source, stem, finder, served, how, output, annotate)
-                journal.write(json.dumps({"picture": source, "rows": done[source]}) + "\n")
-                journal.flush()
+                _note(journal, {"picture": source, "rows": done[source]})
     rows = [row for source in sources for row in done[source]]
     _write_table(table, rows)
     (output / _PROGRESS).unlink()
@@ -222,37 +226,21 @@ def _served(model: Path) -> ServedModel:
     return load_served(model)
 
 
-def _begin(output: Path, settings: Mapping[str, Any], others: Sequence[Path]) -> Path:
-    """Make the folder and its journal, or find both; nothing that was there before the first run is replaced.
+def _begun(output: Path, settings: Mapping[str, Any]) -> tuple[dict[str, list[Row]], set[str]]:
+    """What an interrupted run has finished, and all that it has begun; its torn last line is cut away.
 
-    Args:
-        output: the folder.
-        settings: of the run.
-        others: what will be written elsewhere.
+    Nothing that was there before the first run is replaced: a folder that holds other things is refused.
     """
-    table = output / TABLE
+    table, journal = output / TABLE, output / _PROGRESS
     if table.exists():
         raise VlrfaceError(
             f"{table}: there already, with the crops of another run. Choose another folder, or remove it"
         )
-    journal = output / _PROGRESS
     if not journal.exists():
         # Hidden entries are not counted: systems leave them in every folder, and no crop is called so.
         if output.is_dir() and any(not each.name.startswith(".") for each in output.iterdir()):
             raise VlrfaceError(f"{output}: holds other things. Give an empty folder, or a name that is free")
-        for path in others:
-            if os.path.lexists(path):
-                raise VlrfaceError(
-                    f"{path}: there already, and would be replaced. Choose another folder to annotate in"
-                )
-        output.mkdir(parents=True, exist_ok=True)
-        with written_atomically(journal) as temporary:
-            temporary.write_text(json.dumps(settings) + "\n", encoding="utf-8")
-    return table
-
-
-def _resumed(journal: Path, settings: Mapping[str, Any]) -> dict[str, list[Row]]:
-    """What an interrupted run has finished; its torn last line is cut away."""
+        return {}, set()
     data = journal.read_bytes()
     whole = data[: data.rfind(b"\n") + 1]
     if len(whole) < len(data):
@@ -260,9 +248,31 @@ def _resumed(journal: Path, settings: Mapping[str, Any]) -> dict[str, list[Row]]
     lines = whole.decode("utf-8").splitlines()
     if json.loads(lines[0]) != settings:
         raise VlrfaceError(
-            f"{journal.parent}: an interrupted run with other options began here. Give the same, or another folder"
+            f"{output}: an interrupted run with other options began here. Give the same, or another folder"
         )
-    return {entry["picture"]: entry["rows"] for entry in map(json.loads, lines[1:])}
+    entries = [json.loads(line) for line in lines[1:]]
+    done = {entry["picture"]: entry["rows"] for entry in entries if "rows" in entry}
+    return done, {entry["picture"] for entry in entries}
+
+
+def _check_free(paths: Iterable[Path]) -> None:
+    """Refuse to replace annotated pictures that this run has not begun."""
+    for path in paths:
+        if os.path.lexists(path):
+            raise VlrfaceError(f"{path}: there already, and would be replaced. Choose another folder to annotate in")
+
+
+def _begin(output: Path, settings: Mapping[str, Any]) -> None:
+    """Make the folder and its journal, unless an interrupted run has."""
+    if not (output / _PROGRESS).exists():
+        output.mkdir(parents=True, exist_ok=True)
+        with written_atomically(output / _PROGRESS) as temporary:
+            temporary.write_text(json.dumps(settings) + "\n", encoding="utf-8")
+
+
+def _note(journal: TextIO, entry: Mapping[str, Any]) -> None:
+    journal.write(json.dumps(entry) + "\n")
+    journal.flush()
 
 
 def _one(

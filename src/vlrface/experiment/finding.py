@@ -1,6 +1,7 @@
 """`vlrface unrecognizable find`: a pool and an encoder in, the faces that nobody can recognise out."""
 
 import csv
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -139,18 +140,29 @@ def _seen(
     return looks, destroyed, np.array(origins)
 
 
+_REMARKS: Final = ("name", "licence", "notes")
+"""Of a card: change nothing in an embedding."""
+
 _IDENTIFYING: Final = ("model", "sha256", "experiment", "seed", "fingerprint", "step")
 
 
 def _check_same_model(faces: Faces, model: Model) -> None:
-    """Refuse faces of another model; what one side does not say cannot differ."""
-    for key in ("sha256", "fingerprint", "step"):
-        before, now = faces.meta.get(key), model.meta.get(key)
-        if before is not None and now is not None and before != now:
+    """Refuse faces of another model, or of one that took its crops otherwise; what one side omits cannot differ."""
+    saved, given = _said(faces.meta), _said(model.meta)
+    for key in saved.keys() & given.keys():
+        if saved[key] != given[key]:
             raise VlrfaceError(
-                f"the Faces file was made by another model ({key} {before!s:.40}, the encoder has {now!s:.40}): give "
-                "the encoder that made it, or search the folder of the pictures"
+                f"the Faces file was made by another model ({key} {saved[key]!s:.40}, the encoder has "
+                f"{given[key]!s:.40}): give the encoder that made it, with the same options, or search the folder of "
+                "the pictures"
             )
+
+
+def _said(meta: Mapping[str, Any]) -> dict[str, Any]:
+    """What tells models apart, of the meta of faces: weights, and of a foreign model how it takes crops."""
+    said = {key: meta[key] for key in ("sha256", "fingerprint", "step") if meta.get(key) is not None}
+    taken = {f"its {key}": value for key, value in (meta.get("card") or {}).items() if key not in _REMARKS}
+    return said | json.loads(json.dumps(taken))  # tuples are lists in a file
 
 
 def write_discovery(output: Path, found: Discovery, faces: Faces, facts: Mapping[str, Any]) -> list[Path]:

@@ -166,7 +166,7 @@ def _write(output: Path, parts: Parts, told: _Told, meaning: str) -> Path:
             _write_html(output, tables(), meaning)
             return output
         print(f"{faces:,} faces are too many for one page ({MOST_ON_A_PAGE:,}): written as a table")
-        output = output.with_suffix(".csv")
+        output = output.with_name(f"{output.name}.csv")  # not NAME.csv, which may be there and another's
     _write_csv(output, tables())
     return output
 
