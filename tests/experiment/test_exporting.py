@@ -97,3 +97,18 @@ def test_ranges_and_parity_are_measured_on_different_crops(same, trained_run, da
 def test_drawn_ranges_and_drawn_parity_are_of_different_people(trained_run):
     first, second = exporting._both_crops(load_trained(trained_run).recognizer, None, None)
     assert not set(first.identities.tolist()) & set(second.identities.tolist())
+
+
+def test_several_views_are_measured_exported_and_kept_apart(trained_run, data, tmp_path, capsys):
+    model = tmp_path / "five.onnx"
+    export_checkpoint(trained_run, model, views=5)
+    assert "measure them anew" in capsys.readouterr().out
+    network = encode_pictures(trained_run, data / "tinyface", tmp_path / "network.npz", views=5, progress=False)
+    export = encode_pictures(model, data / "tinyface", tmp_path / "export.npz", progress=False)
+    one = encode_pictures(trained_run, data / "tinyface", tmp_path / "one.npz", progress=False)
+    largest = np.abs(network.embeddings[network.encoded]).max()
+    np.testing.assert_allclose(network.embeddings, export.embeddings, atol=1e-4 * largest)
+    assert network.meta["fingerprint"] == export.meta["fingerprint"] != one.meta["fingerprint"]
+    assert network.meta["views"] == export.meta["views"] == 5
+    with pytest.raises(VlrfaceError, match="encoded already"):
+        evaluate_benchmark(tmp_path / "one.npz", "tinyface", None, views=5)

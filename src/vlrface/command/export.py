@@ -6,12 +6,14 @@ from typing import Annotated, Literal
 import tyro
 
 from vlrface.command.names import Output
+from vlrface.experiment.options import Views
 
 
 def export(
     checkpoint: tyro.conf.Positional[Path],
     output: Annotated[Path, Output],
     precision: Literal["float32", "int8"] = "float32",
+    views: Views = 1,
     calibration_data: Path | None = None,
     parity_data: Path | None = None,
 ) -> None:
@@ -28,6 +30,8 @@ def export(
         checkpoint: A checkpoint, or a run's folder for its best.
         output: The .onnx file to write.
         precision: int8 is faster by OpenVINO and half the size or less; its embeddings are compared with its own only.
+        views: Windows of a crop to see and average, kept in the file: 5 takes five times as long and finds loosely cut
+            faces better. Measure what its scores mean anew: vlrface calibrate.
         calibration_data: int8: crops as they will come, on which ranges are measured; default some of those for parity,
             which is then measured on others; else drawn faces.
         parity_data: Crops of known people, to measure parity of rank-1, too; default drawn faces.
@@ -39,5 +43,5 @@ def export(
     from vlrface.experiment.exporting import export_checkpoint
 
     export_checkpoint(
-        checkpoint, output, precision=precision, calibration_data=calibration_data, parity_data=parity_data
+        checkpoint, output, precision=precision, views=views, calibration_data=calibration_data, parity_data=parity_data
     )

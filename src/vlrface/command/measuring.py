@@ -15,6 +15,7 @@ from vlrface.experiment.options import (
     Outputs,
     Projection,
     ProtocolOptions,
+    Views,
 )
 
 
@@ -30,6 +31,7 @@ def evaluate(
     outputs: Annotated[Outputs, Flat] = Outputs(),
     faces: Path | None = None,
     flip: bool = True,
+    views: Views = 1,
     batch_size: int = 64,
     resamples: int = 1000,
     seed: int = 0,
@@ -58,6 +60,7 @@ def evaluate(
         outputs: Where results go.
         faces: Keep the encoded faces here (.npz).
         flip: Flip fusion, as most published numbers use.
+        views: Windows of a crop to see and average: 5 takes five times as long and finds loosely cut faces better.
         batch_size: Crops per call of the network.
         resamples: Of the bootstrap over identities.
         seed: Of the bootstrap.
@@ -68,8 +71,8 @@ def evaluate(
 
     evaluate_benchmark(
         source, benchmark, data, layout=layout, list_file=list, model_options=foreign, protocol_options=protocol,
-        outputs=outputs, measures=measure, faces_path=faces, flip=flip, batch_size=batch_size, resamples=resamples,
-        seed=seed, allow_missing=allow_missing, progress=not quiet,
+        outputs=outputs, measures=measure, faces_path=faces, flip=flip, views=views, batch_size=batch_size,
+        resamples=resamples, seed=seed, allow_missing=allow_missing, progress=not quiet,
     )  # fmt: skip
 
 

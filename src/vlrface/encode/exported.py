@@ -4,10 +4,11 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 from vlrface.encode.card import ModelCard
 from vlrface.encode.model_file import MAX_MODEL_BYTES, graph_sha256, metadata_of, with_metadata
+from vlrface.encode.views import Views, space_of_views
 from vlrface.files import written_atomically
 from vlrface.images.framing import Framing
 from vlrface.metrics.calibration import Calibration
@@ -40,6 +41,7 @@ class ExportCard:
         calibration: what the index means; None where nobody knows.
         graph: `graph_sha256` of the graph that was written.
         parity: figures of the export beside the network that it was made of, by name.
+        views: windows of a crop that are seen and averaged, see `encode.views`.
     """
 
     version: str
@@ -52,11 +54,13 @@ class ExportCard:
     calibration: Calibration | None
     graph: str
     parity: Mapping[str, float]
+    views: Views = 1
 
     @property
     def space(self) -> str:
-        """Which embeddings may be compared: those of the same weights in the same precision."""
-        return self.fingerprint if self.precision == "float32" else f"{self.fingerprint}-{self.precision}"
+        """Which embeddings may be compared: those of the same weights in the same precision, by as many views."""
+        weights = self.fingerprint if self.precision == "float32" else f"{self.fingerprint}-{self.precision}"
+        return space_of_views(weights, self.views)
 
     def meta(self) -> dict[str, Any]:
         """What `Faces` made by the exported model say of it, in the words of a checkpoint's."""
@@ -82,7 +86,7 @@ class ExportCard:
             VlrfaceError: it is something else.
         """
         try:
-            values: dict[str, Any] = json.loads(text)
+            values: dict[str, Any] = {"views": 1, **json.loads(text)}
             if set(values) != {field.name for field in fields(cls)}:
                 raise ValueError("other keys than this version of vlrface has")
             values["framing"] = Framing(**values["framing"])
@@ -90,7 +94,8 @@ class ExportCard:
             values["calibration"] = None if calibration is None else Calibration.from_json(calibration)
             texts = [values[key] for key in ("version", "experiment", "fingerprint", "precision", "graph")]
             texts_only = all(isinstance(each, str) for each in texts) and isinstance(values["recognizability"], bool)
-            if not texts_only or values["precision"] not in ("float32", "int8"):
+            known = values["precision"] in get_args(Precision) and values["views"] in get_args(Views)
+            if not texts_only or not known:
                 raise ValueError("values of another kind")
             return cls(**values)
         except (ValueError, TypeError, AttributeError, RecursionError) as error:

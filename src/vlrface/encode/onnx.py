@@ -20,7 +20,7 @@ from numpy import ndarray
 from vlrface.encode.card import ModelCard, PictureInput, card_beside, find_card
 from vlrface.encode.exported import ATTENTION, EMBEDDING, read_export_card
 from vlrface.encode.model_file import read_model_file
-from vlrface.images.framing import Framing, frame
+from vlrface.images.framing import Framing, Jitter, frame
 from vlrface.types import VlrfaceError
 
 Engine = Literal["onnxruntime", "openvino", "openvino-bf16"]
@@ -135,9 +135,9 @@ class OnnxEncoder:
     def _used(taken: PictureInput, framing: Framing, output: str) -> dict[str, Any]:
         return {**asdict(taken), "framing": asdict(framing), "embedding": output}
 
-    def prepare(self, crop: UInt8[ndarray, "_ _ 3"]) -> UInt8[ndarray, "_ _ 3"]:
-        """The input that the model sees of an RGB crop of any size: (height, width, 3), as the card frames it."""
-        return frame(crop, self.card.framing or Framing(), self.input.height, self.input.width)
+    def prepare(self, crop: UInt8[ndarray, "_ _ 3"], jitter: Jitter | None = None) -> UInt8[ndarray, "_ _ 3"]:
+        """The input that the model sees of an RGB crop of any size, as the card frames it, by a moved window if any."""
+        return frame(crop, self.card.framing or Framing(), self.input.height, self.input.width, jitter)
 
     def embed_crops(
         self, images: UInt8[ndarray, "n h w 3"], *, batch_size: int = 64, flip: bool = False

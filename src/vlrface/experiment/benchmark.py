@@ -14,6 +14,7 @@ import numpy as np
 
 from vlrface import __version__
 from vlrface.data.manifest import Benchmark
+from vlrface.encode.views import Views
 from vlrface.evaluate import evaluate
 from vlrface.evaluate.measures import WITHOUT_MEASURE
 from vlrface.experiment.environment import environment
@@ -47,6 +48,7 @@ def evaluate_benchmark(
     measures: Sequence[str] = (),
     faces_path: Path | None = None,
     flip: bool = True,
+    views: Views = 1,
     batch_size: int = 64,
     resamples: int = 1000,
     seed: int = 0,
@@ -65,12 +67,14 @@ def evaluate_benchmark(
             f"{source}: {kind_of(source) or 'damaged'}, neither a model nor faces: give a checkpoint (.safetensors), a "
             "run's folder, an .onnx or a Faces file (.npz)"
         )
+    if saved is not None and views != 1:
+        raise VlrfaceError(f"{source}: its faces are encoded already; --views is for a model, or for vlrface encode")
     if saved is None and data is None:
         raise VlrfaceError(
             f"{source} is measured on pictures: give --data DIR with the {name} layout, or name a saved Faces file"
         )
     json_path, page = _places(source, name, outputs, is_faces=saved is not None)
-    model = load_model(source, model_options or ModelOptions()) if saved is None else None
+    model = load_model(source, model_options or ModelOptions(), views=views) if saved is None else None
     benchmark = None
     if data is not None:
         layout = LAYOUT_OF.get(name, layout) if layout == "auto" and list_file is None else layout

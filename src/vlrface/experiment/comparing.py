@@ -76,5 +76,5 @@ def _names(first: Path, second: Path) -> tuple[str, str]:
 
 def _model(faces: Faces) -> dict[str, object]:
     """What the faces say of the network that made them."""
-    known = ("experiment", "seed", "model", "sha256", "fingerprint", "step", "flip", "crops")
+    known = ("experiment", "seed", "model", "sha256", "fingerprint", "step", "flip", "views", "crops")
     return {key: faces.meta[key] for key in known if faces.meta.get(key) is not None}

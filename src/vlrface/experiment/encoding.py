@@ -14,6 +14,7 @@ from vlrface.bulk.parts import SUMMARY, write_parquet
 from vlrface.data.cache import crops_in_memory
 from vlrface.data.manifest import Benchmark, Manifest
 from vlrface.encode import Encoder, encode, encode_crops
+from vlrface.encode.views import Views
 from vlrface.experiment.bulk import BulkTask, finish, loaded, run_bulk
 from vlrface.experiment.layouts import read_layout
 from vlrface.experiment.measures import add_measures
@@ -39,6 +40,7 @@ def encode_pictures(
     model_options: ModelOptions | None = None,
     measures: Sequence[str] = (),
     flip: bool = True,
+    views: Views = 1,
     batch_size: int = 64,
     allow_missing: bool = False,
     progress: bool = True,
@@ -46,7 +48,7 @@ def encode_pictures(
     """What `vlrface encode` does; see there."""
     check_suffix(output, ".npz")
     check_there(data)
-    model = load_model(source, model_options or ModelOptions())
+    model = load_model(source, model_options or ModelOptions(), views=views)
     benchmark = read_layout(data, layout, list_file, allow_missing=allow_missing)
     faces = encode_benchmark(model, benchmark, data, flip=flip, batch_size=batch_size, progress=progress)
     faces = add_measures(faces, measures, benchmark, model, progress=progress)

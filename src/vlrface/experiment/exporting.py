@@ -12,6 +12,7 @@ from numpy import ndarray
 from vlrface import __version__
 from vlrface.data.manifest import Manifest
 from vlrface.encode.exported import ExportCard, Precision
+from vlrface.encode.views import Views
 from vlrface.experiment.layouts import read_layout
 from vlrface.experiment.network import load_trained
 from vlrface.experiment.outputs import check_suffix
@@ -35,6 +36,7 @@ def export_checkpoint(
     output: Path,
     *,
     precision: Precision = "float32",
+    views: Views = 1,
     calibration_data: Path | None = None,
     parity_data: Path | None = None,
 ) -> ExportCard:
@@ -67,6 +69,7 @@ def export_checkpoint(
         calibration=trained.calibration,
         graph="",
         parity={},
+        views=views,
     )
     with tempfile.TemporaryDirectory() as folder:
         trial = Path(folder) / "model.onnx"
@@ -82,6 +85,8 @@ def export_checkpoint(
         )
     card = write_export(graph, replace(card, parity=parity), output)
     print(f"written     {output} ({output.stat().st_size / 1e6:.1f} MB, {precision}, space {card.space})")
+    if views > 1 and card.calibration is not None:
+        print("            its scores were measured on one view: measure them anew with vlrface calibrate")
     return card
 
 

@@ -1,10 +1,11 @@
 """Any model that encodes: a checkpoint of ours, or somebody's ONNX file."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vlrface.encode import Encoder
+from vlrface.encode.views import MovableEncoder, SeveralViews, Views, space_of_views
 from vlrface.experiment.model_files import check_model
 from vlrface.experiment.options import ModelOptions
 from vlrface.types import VlrfaceError
@@ -38,7 +39,12 @@ def is_model(source: Path) -> bool:
 
 
 def load_model(
-    source: Path, options: ModelOptions, *, engine: "Engine" = "onnxruntime", threads: int | None = None
+    source: Path,
+    options: ModelOptions,
+    *,
+    engine: "Engine" = "onnxruntime",
+    threads: int | None = None,
+    views: Views = 1,
 ) -> Model:
     """Read a model; torch is imported for a checkpoint, the engine for an .onnx file.
 
@@ -47,6 +53,7 @@ def load_model(
         options: how a foreign .onnx file takes its input, against its card.
         engine: what runs an .onnx file.
         threads: of that engine; None for all cores.
+        views: windows of a crop that are seen and averaged, see `encode.views`; more where an export says so.
 
     Raises:
         VlrfaceError: nothing that encodes, or its input is not described.
@@ -59,14 +66,26 @@ def load_model(
         encoder = load_onnx(source, options.card, _card(options), threads=threads, engine=engine)
         exported = read_export_card(source)
         meta = encoder.meta if exported is None else {**encoder.meta, **exported.meta()}
-        return Model(encoder, meta, space=encoder.space)
+        if exported is not None and exported.views > 1:  # whose space says so
+            return Model(SeveralViews(encoder), {**meta, "views": exported.views}, space=encoder.space)
+        return _by_views(encoder, Model(encoder, meta, space=encoder.space), views)
     if options != ModelOptions():
         raise VlrfaceError(f"{source}: a checkpoint knows its own input; leave out the options of an .onnx file")
     from vlrface.experiment.network import load_trained
 
     trained = load_trained(source)
     meta = trained.meta()
-    return Model(trained.recognizer, meta, trained, str(meta["fingerprint"]))
+    return _by_views(trained.recognizer, Model(trained.recognizer, meta, trained, str(meta["fingerprint"])), views)
+
+
+def _by_views(encoder: MovableEncoder, model: Model, views: Views) -> Model:
+    """The model, seeing so many windows of a crop."""
+    if views == 1:
+        return model
+    meta = {**model.meta, "views": views}
+    if "fingerprint" in meta:
+        meta["fingerprint"] = space_of_views(str(meta["fingerprint"]), views)
+    return replace(model, encoder=SeveralViews(encoder), meta=meta, space=space_of_views(model.space, views))
 
 
 def _card(options: ModelOptions) -> "ModelCard":

@@ -20,6 +20,9 @@ Kind = Literal["tinyface", "survface-id", "survface-verif", "scface", "pairs", "
 EngineChoice = Literal["auto", "onnxruntime", "openvino", "openvino-bf16"]
 """What runs an .onnx file. "auto" takes OpenVINO for an export where it is installed, else ONNX Runtime."""
 
+Views = Literal[1, 5]
+"""How many windows of a crop are seen and averaged: `vlrface.encode.views`."""
+
 Clustering = Literal["auto", "graph", "agglomerative"]
 """How the embeddings of a pool are clustered."""
 

@@ -11,7 +11,7 @@ from jaxtyping import Float, Float32, UInt8
 from numpy import ndarray
 from torch import Tensor, nn
 
-from vlrface.images.framing import Framing, frame
+from vlrface.images.framing import Framing, Jitter, frame
 from vlrface.models.attention import PerceptibilityAttention
 from vlrface.models.backbone import Backbone, InputSpec
 from vlrface.models.recognizability import PerceptibilityRegression
@@ -110,9 +110,9 @@ class Recognizer(nn.Module):
         """Length of an embedding."""
         return self.backbone.embedding_dim
 
-    def prepare(self, crop: UInt8[ndarray, "_ _ 3"]) -> UInt8[ndarray, "_ _ 3"]:
-        """The input that the network sees of an RGB crop of any size: (height, width, 3)."""
-        return frame(crop, self.framing, self.input.height, self.input.width)
+    def prepare(self, crop: UInt8[ndarray, "_ _ 3"], jitter: Jitter | None = None) -> UInt8[ndarray, "_ _ 3"]:
+        """The input that the network sees of an RGB crop of any size: (height, width, 3); by a moved window, if any."""
+        return frame(crop, self.framing, self.input.height, self.input.width, jitter)
 
     def train(self, mode: bool = True) -> "Recognizer":
         """Training or evaluation mode, in which frozen steps and norms stay."""

@@ -45,6 +45,8 @@ def crops_text(made: Mapping[str, Any]) -> str:
     said = [str(made["crops"]) if made.get("crops") else _NOT_SAID]
     if "flip" in made:
         said.append("embeddings of crop and mirror image fused" if made["flip"] else "no flip fusion")
+    if made.get("views", 1) > 1:
+        said.append(f"mean over {made['views']} windows")
     return ", ".join(said)
 
 
