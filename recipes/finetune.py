@@ -61,9 +61,10 @@ ablation = Ablation(
         "embedding": network(frozen_steps=18),
         "last-blocks": network(frozen_steps=14),
         "all": experiment,
-        "frozen-norms": network(frozen_norms=True),  # collapses at these rates: nothing renormalises what grows
+        # Collapses at these rates, and at a tenth of them, too: nothing renormalises what grows.
+        "frozen-norms": network(frozen_norms=True),
         "frozen-norms-slowly": replace(
-            network(frozen_norms=True), training=training(trunk_rate=experiment.training.trunk_rate / 10).training
+            network(frozen_norms=True), training=training(trunk_rate=experiment.training.trunk_rate / 100).training
         ),
         "layer-decay": training(layer_decay=0.9),
         "lora-4": network(lora=LoraConfig(rank=4, alpha=8.0, embedding=False)),
