@@ -44,7 +44,7 @@ Try the tools on built-in faces (docs/filter-a-folder.md, docs/watch-list.md, do
   vlrface calibrate model.onnx held_out -o model.onnx --fpir 0.1
   vlrface gallery create people.db --model model.onnx
   vlrface gallery enrol people.db --model model.onnx --people people
-  vlrface gallery identify people.db probe.png stranger.png --model model.onnx --fpir 0.1
+  vlrface gallery identify people.db probe.png stranger.png crops --model model.onnx --fpir 0.1
   vlrface serve model.onnx --gallery people.db --fpir 0.1"""
 
 
@@ -122,7 +122,10 @@ def run_demo(folder: Path, *, figures: Path | None = None, only_report: bool = F
         written += write_figures(measured, figures, start="demo_measures")
         print(f"figures  {len(written)} files in {figures}")
     place = folder / "try"
-    write_workplace(place, camera)
+    nearer = replace(camera, side_px=(14, 40), read_noise=(0.0, 8.0))
+    write_workplace(
+        place, camera, nearer=nearer, index=lambda seen: trained.recognizer.faces(seen, flip=True).recognizability
+    )
     export_checkpoint(folder, place / "model.onnx")
     print(f"{(time.perf_counter() - began) / 60:.1f} minutes; report: {page.resolve()}")
     print(_NEXT.format(place=place))

@@ -206,7 +206,7 @@ class ModelReply(BaseModel):
     name: str
     space: str
     engine: str
-    input: Annotated[tuple[int, int], Field(description="Height and width in pixels; of several views, one below the other.")]
+    input: Annotated[tuple[int, int], Field(description="Height and width in pixels; several views lie in a column.")]
     embedding_dim: int
     has_index: bool
     has_attention: bool
