@@ -180,6 +180,11 @@ def test_what_cannot_be_searched_is_refused(folder, model, tmp_path):
         find_unrecognizable(
             faces, model, tmp_path / "out", pictures=folder, model_options=replace(GREY, mean=0.0), progress=False
         )
+    several = Faces.load(faces)
+    several.meta["views"] = 5
+    several.save(tmp_path / "several.npz")
+    with pytest.raises(VlrfaceError, match=r"made by another model \(views 5"):
+        find(tmp_path / "several.npz", pictures=folder)
     other = Faces.load(faces)
     other.meta["sha256"] = "0" * 64
     other.save(faces)

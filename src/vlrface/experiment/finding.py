@@ -159,10 +159,10 @@ def _check_same_model(faces: Faces, model: Model) -> None:
 
 
 def _said(meta: Mapping[str, Any]) -> dict[str, Any]:
-    """What tells models apart, of the meta of faces: weights, and of a foreign model how it takes crops."""
+    """What tells models apart, of the meta of faces: weights, windows, and of a foreign model how it takes crops."""
     said = {key: meta[key] for key in ("sha256", "fingerprint", "step") if meta.get(key) is not None}
     taken = {f"its {key}": value for key, value in (meta.get("card") or {}).items() if key not in _REMARKS}
-    return said | json.loads(json.dumps(taken))  # tuples are lists in a file
+    return said | json.loads(json.dumps(taken)) | {"views": meta.get("views", 1)}  # tuples are lists in a file
 
 
 def write_discovery(output: Path, found: Discovery, faces: Faces, facts: Mapping[str, Any]) -> list[Path]:
