@@ -23,6 +23,7 @@ from jaxtyping import Float
 from numpy import ndarray
 from result import give
 
+from vlrface.encode import views
 from vlrface.evaluate import Retrieval, compare
 from vlrface.experiment.model import load_model
 from vlrface.experiment.options import ModelOptions
@@ -31,13 +32,12 @@ from vlrface.images.framing import Jitter
 from vlrface.types import Faces
 
 ZOOMED: Final = tuple(Jitter(zoom=zoom) for zoom in (0.85, 0.92, 1.08, 1.17))
-MOVED: Final = tuple(Jitter(shift_x=x, shift_y=y) for x, y in ((0.05, 0.0), (-0.05, 0.0), (0.0, 0.05), (0.0, -0.05)))
 TURNED: Final = tuple(Jitter(rotation_rad=angle) for angle in (0.1, -0.1))
-WINDOWS: Final = (Jitter(), *ZOOMED, *MOVED, *TURNED)
+WINDOWS: Final = (*views.WINDOWS, *ZOOMED, *TURNED)  # the crop's own first, then those moved
 SETS: Final = {
     "the crop's own": (0,),
-    "and moved": (0, 5, 6, 7, 8),
-    "and zoomed": (0, 1, 2, 3, 4),
+    "and moved": (0, 1, 2, 3, 4),
+    "and zoomed": (0, 5, 6, 7, 8),
     "moved and zoomed": tuple(range(9)),
     "all eleven": tuple(range(11)),
 }

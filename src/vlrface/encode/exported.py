@@ -8,7 +8,7 @@ from typing import Any, Final, Literal, get_args
 
 from vlrface.encode.card import ModelCard
 from vlrface.encode.model_file import MAX_MODEL_BYTES, graph_sha256, metadata_of, with_metadata
-from vlrface.encode.views import Views, space_of_views
+from vlrface.encode.views import Views
 from vlrface.files import written_atomically
 from vlrface.images.framing import Framing
 from vlrface.metrics.calibration import Calibration
@@ -58,9 +58,8 @@ class ExportCard:
 
     @property
     def space(self) -> str:
-        """Which embeddings may be compared: those of the same weights in the same precision, by as many views."""
-        weights = self.fingerprint if self.precision == "float32" else f"{self.fingerprint}-{self.precision}"
-        return space_of_views(weights, self.views)
+        """Which embeddings of one view may be compared: those of the same weights in the same precision."""
+        return self.fingerprint if self.precision == "float32" else f"{self.fingerprint}-{self.precision}"
 
     def meta(self) -> dict[str, Any]:
         """What `Faces` made by the exported model say of it, in the words of a checkpoint's."""

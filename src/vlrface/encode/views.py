@@ -4,7 +4,6 @@ Small faces are cut loosely, so the window that shows a face best is not known. 
 the person than any one of them; docs/study.md has what it is worth.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal, Protocol
 
@@ -29,10 +28,14 @@ WINDOWS: Final = (
 
 
 class MovableEncoder(Encoder, Protocol):
-    """An encoder whose window can be moved."""
+    """An encoder whose window can be moved: `Recognizer`, `OnnxEncoder`."""
 
     def prepare(self, crop: UInt8[ndarray, "_ _ 3"], jitter: Jitter | None = None) -> UInt8[ndarray, "_ _ 3"]:
         """The input that the network sees of a crop, through a window that deviates from its own."""
+        ...
+
+    def attention_maps(self, images: UInt8[ndarray, "n h w 3"]) -> Float32[ndarray, "n fh fw"] | None:
+        """Where the network looks; None if it does not say."""
         ...
 
 
@@ -86,10 +89,7 @@ class SeveralViews:
 
     def attention_maps(self, images: UInt8[ndarray, "n h w 3"]) -> Float32[ndarray, "n fh fw"] | None:
         """Where the network looks in the crop's own window; None if it does not say."""
-        look: Callable[[ndarray], Float32[ndarray, "n fh fw"] | None] | None = getattr(
-            self.encoder, "attention_maps", None
-        )
-        return None if look is None else look(images[:, : self.encoder.input.height])
+        return self.encoder.attention_maps(images[:, : self.encoder.input.height])
 
 
 def space_of_views(space: str, views: Views) -> str:

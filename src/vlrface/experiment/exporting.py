@@ -12,7 +12,7 @@ from numpy import ndarray
 from vlrface import __version__
 from vlrface.data.manifest import Manifest
 from vlrface.encode.exported import ExportCard, Precision
-from vlrface.encode.views import Views
+from vlrface.encode.views import Views, space_of_views
 from vlrface.experiment.layouts import read_layout
 from vlrface.experiment.network import load_trained
 from vlrface.experiment.outputs import check_suffix
@@ -84,7 +84,8 @@ def export_checkpoint(
             f"checkpoint itself, {trained.path}"
         )
     card = write_export(graph, replace(card, parity=parity), output)
-    print(f"written     {output} ({output.stat().st_size / 1e6:.1f} MB, {precision}, space {card.space})")
+    space = space_of_views(card.space, views)
+    print(f"written     {output} ({output.stat().st_size / 1e6:.1f} MB, {precision}, space {space})")
     if views > 1 and card.calibration is not None:
         print("            its scores were measured on one view: measure them anew with vlrface calibrate")
     return card

@@ -65,10 +65,10 @@ def load_model(
 
         encoder = load_onnx(source, options.card, _card(options), threads=threads, engine=engine)
         exported = read_export_card(source)
-        meta = encoder.meta if exported is None else {**encoder.meta, **exported.meta()}
-        if exported is not None and exported.views > 1:  # whose space says so
-            return Model(SeveralViews(encoder), {**meta, "views": exported.views}, space=encoder.space)
-        return _by_views(encoder, Model(encoder, meta, space=encoder.space), views)
+        if exported is None:
+            return _by_views(encoder, Model(encoder, encoder.meta, space=encoder.space), views)
+        model = Model(encoder, {**encoder.meta, **exported.meta()}, space=encoder.space)
+        return _by_views(encoder, model, max(views, exported.views))
     if options != ModelOptions():
         raise VlrfaceError(f"{source}: a checkpoint knows its own input; leave out the options of an .onnx file")
     from vlrface.experiment.network import load_trained

@@ -54,16 +54,17 @@ def write_workplace(
     Raises:
         OSError: a file cannot be written.
     """
+    near, choice = nearer or camera, _CHOICE if index else 1
     for person, pictures in enumerate(_seen(held_out, 4, _HELD_OUT, camera)):
         for number, picture in enumerate(pictures):
             _save(folder / "held_out" / f"{person:03d}" / f"{number}.png", picture)
-    known = _best(_seen(enrolled * (_CHOICE if index else 1), _EACH, _ENROLLED, nearer or camera), index)[:enrolled]
+    known = _best(_seen(enrolled * choice, _EACH, _ENROLLED, near), index)[:enrolled]
     for person, pictures in enumerate(known, start=1):
         for number, picture in enumerate(pictures[:4]):
             _save(folder / "people" / f"Person {person}" / f"{number}.png", picture)
     _save(folder / "probe.png", known[0][4])
     more = [picture for pictures in known for picture in pictures[5:]]
-    ((stranger,), *_) = _best(_seen(_CHOICE if index else 1, 1, _STRANGERS, nearer or camera), index)
+    ((stranger,), *_) = _best(_seen(choice, 1, _STRANGERS, near), index)
     _save(folder / "stranger.png", stranger)
     others = [picture for (picture,) in _seen(max(1, crops - len(more)), 1, _OTHERS, camera)]
     for number, picture in enumerate([*more, *others][:crops]):
