@@ -26,7 +26,7 @@ def long(short: Experiment) -> Experiment:
         distillation=full.objective.weights.distillation,
         diversion_from_epoch=full.objective.weights.diversion_from_epoch,
     )
-    training = replace(full.training, validate_every=full.training.epochs, compiled=False, workers=2)
+    training = replace(full.training, validate_every=full.training.epochs, workers=2)
     return replace(
         short,
         model=replace(short.model, backbone=full.model.backbone, frozen_steps=0),

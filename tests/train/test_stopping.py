@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from tiny_run import OPTIONS, SIDE, assert_same_run, before_each_batch, ingredients, run
 
-import vlrface.data.batches as batches_module
+import vlrface.data.workers as workers_module
 import vlrface.train.stopping as stopping
 from vlrface.checkpoint import Checkpoint
 from vlrface.data.batches import Batches, Part
@@ -155,7 +155,7 @@ class HangsAfterAWhile:
 
 
 def test_a_worker_that_hangs_does_not_keep_its_trainer(monkeypatch):
-    monkeypatch.setattr(batches_module, "_PATIENCE_SECONDS", 0.3)
+    monkeypatch.setattr(workers_module, "_PATIENCE_SECONDS", 0.3)
     part = Part(crops_in_memory([np.zeros((4, 4, 3), np.uint8)] * 40), np.zeros(40, np.int64), HangsAfterAWhile())
     epoch = Batches([part], 8, SIDE, SIDE, seed=0, workers=1).epoch(0)
     assert len(next(epoch).rows) == 8

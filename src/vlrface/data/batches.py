@@ -2,30 +2,13 @@
 
 Everything random about a sample comes from (seed, epoch, position in the epoch) alone. So batches are the same for any
 number of workers, and a run that goes on in the middle of an epoch sees what an undisturbed one sees.
-
-Workers are plain processes of the standard library, started from a fork server: no torch in them (importing it takes
-seconds), and nothing inherited from a process whose thread pools may be running. Ctrl-C and SIGTERM, which reach a
-whole group of processes, do not touch them nor the server: the trainer decides when they end.
 """
 
-import functools
-import multiprocessing
-import os
 import pickle
-import signal
-import sys
-import threading
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from multiprocessing import resource_tracker
-from multiprocessing.connection import wait
-from multiprocessing.context import BaseContext
-from typing import Any, Final
+from typing import Final
 
-import cv2
 import numpy as np
 from jaxtyping import Int, UInt8
 from numpy import ndarray
@@ -38,13 +21,11 @@ from vlrface.data.parts import Part as Part
 from vlrface.data.parts import Transform as Transform
 from vlrface.data.parts import samples_drawn as samples_drawn
 from vlrface.data.streamed import StreamedCrops
+from vlrface.data.workers import made_by_workers
 from vlrface.images.decode import DecodeError
 from vlrface.images.drawing import Steps, draw_together
 from vlrface.types import WHOLE, Share, VlrfaceError
 
-_GROUP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
-_PATIENCE_SECONDS: Final = 5.0  # for workers to finish a last batch that nobody will take
-_AHEAD: Final = 2  # finished or running batches per worker that the trainer has not asked for yet
 _TRIES: Final = 100  # pictures that are drawn in place of a broken one before it is given up
 _REMEDY: Final = '; or set on_broken="skip" of its source, to draw others in place of broken pictures'
 _REPLACED_STREAM: Final = 3  # of a sample whose picture is broken
@@ -130,7 +111,7 @@ class Batches:
         tasks = self._tasks(epoch, start)
         if self._workers == 0:
             return (self._recipe.batch(task) for task in tasks)
-        return _from_workers(self._recipe, tasks, self._workers)
+        return made_by_workers(self._recipe.batch, tasks, self._workers)
 
     def _tasks(self, epoch: int, start: int) -> "Iterator[_Task]":
         for first, parts, rows in self._whole_batches(epoch, start):
@@ -216,7 +197,7 @@ def in_order(
         _Task(epoch, first, np.zeros(last - first, np.int64), np.arange(first, last))
         for first, last in ((start, min(start + batch_size, n)) for start in range(0, n, batch_size))
     )
-    return _from_workers(recipe, tasks, workers) if workers else map(recipe.batch, tasks)
+    return made_by_workers(recipe.batch, tasks, workers) if workers else map(recipe.batch, tasks)
 
 
 @dataclass(frozen=True, eq=False)
@@ -337,112 +318,3 @@ def _check_picklable(index: int, transform: Transform) -> None:
             f"batches: the transform of part {index} cannot be sent to worker processes ({error}). "
             "Define it at the top level of a module, or use workers=0"
         ) from error
-
-
-def _from_workers(recipe: _Recipe, tasks: Iterator[_Task], workers: int) -> Iterator[Batch]:
-    payload = pickle.dumps(recipe, protocol=pickle.HIGHEST_PROTOCOL)
-    context = _context()
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_adopt, initargs=(payload,))
-    ahead: deque[Future[Batch]] = deque()
-    try:
-        for task in tasks:
-            ahead.append(pool.submit(_work, task))
-            if len(ahead) > workers * _AHEAD:
-                yield ahead.popleft().result()
-        while ahead:
-            yield ahead.popleft().result()
-    except (BrokenProcessPool, ConnectionError, EOFError) as error:
-        raise VlrfaceError(
-            "batches: a worker process died. It may have run out of memory, or the program starts its work outside "
-            '`if __name__ == "__main__":`. See the output above, or use workers=0'
-        ) from error
-    finally:
-        # A worker that hangs, in a file system that does not answer, must not keep its trainer from ending.
-        late = threading.Timer(_PATIENCE_SECONDS, _kill_children, [context])
-        late.daemon = True
-        late.start()
-        pool.shutdown(wait=True, cancel_futures=True)
-        late.cancel()
-
-
-if sys.platform == "win32":
-
-    def _context() -> BaseContext:
-        return multiprocessing.get_context("spawn")
-
-    def _kill_children(context: BaseContext) -> None:
-        del context
-
-else:
-    from multiprocessing import forkserver
-    from multiprocessing.context import ForkServerContext, ForkServerProcess
-
-    class _Worker(ForkServerProcess):
-        def terminate(self) -> None:
-            # A pool that lost one worker terminates the others and waits for them, and they ignore SIGTERM.
-            self.kill()
-
-    class _Context(ForkServerContext):
-        """Knows the workers that were started through it."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.workers: list[_Worker] = []
-
-        def Process(  # noqa: N802  # pyright: ignore[reportIncompatibleVariableOverride] (pools only call it)
-            self, *args: Any, **kwargs: Any
-        ) -> _Worker:
-            self.workers.append(_Worker(*args, **kwargs))
-            return self.workers[-1]
-
-    def _kill_children(context: BaseContext) -> None:
-        for worker in context.workers if isinstance(context, _Context) else ():
-            if worker.is_alive():
-                worker.kill()
-
-    def _context() -> BaseContext:
-        context = _Context()
-        # Imported once by the server, so that a worker starts in 20 ms instead of 200; no effect on one that runs.
-        context.set_forkserver_preload(["__main__", __name__])
-        # The server inherits the blocked signals, and a worker from it, before `_adopt` can ignore them. If the server
-        # died, its workers would count as dead. (The tracker starts first, because starting it unblocks both.)
-        resource_tracker.ensure_running()
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, _GROUP_SIGNALS)
-        try:
-            forkserver.ensure_running()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        return context
-
-
-# From here on: what runs in a worker process.
-
-_payload = b""
-
-
-def _adopt(payload: bytes) -> None:
-    global _payload
-    # Read at the first task, not here, so that an error of unpickling reaches the caller like any other.
-    _payload = payload
-    # Both may go to the whole group of processes; the trainer decides when workers end.
-    for number in _GROUP_SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
-    cv2.setNumThreads(1)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    # A killed trainer says no goodbye, and its workers would wait for tasks for ever.
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        wait([parent.sentinel])
-        os._exit(1)
-
-
-@functools.cache
-def _recipe() -> _Recipe:
-    return pickle.loads(_payload)  # noqa: S301 (bytes of our own parent process)
-
-
-def _work(task: _Task) -> Batch:
-    return _recipe().batch(task)

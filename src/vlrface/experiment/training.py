@@ -1,11 +1,9 @@
 """Run a recipe: resolve it, build it, train it, say what came of it."""
 
-import json
 import signal
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from vlrface.experiment.build import build
 from vlrface.experiment.config import Experiment, load_recipe, override, to_json
@@ -13,7 +11,7 @@ from vlrface.experiment.environment import environment
 from vlrface.experiment.needs import check_data
 from vlrface.experiment.run_page import write_run_page
 from vlrface.experiment.sources import Places
-from vlrface.files import written_atomically
+from vlrface.files import write_json
 from vlrface.ranks import current
 from vlrface.run_folder import CONFIG_NAME, ENVIRONMENT_NAME, holds_checkpoint
 from vlrface.train import Outcome, TrainingDivergedError, TrainingInterruptedError, train
@@ -71,8 +69,8 @@ def train_experiment(experiment: Experiment, folder: Path, places: Places, *, ho
     # Where there is a checkpoint, `train` compares with what is there before anything changes.
     if current().rank == 0 and not holds_checkpoint(folder):
         with alone(folder):  # else a second command would put its own over those of a run that goes on
-            _write_json(folder / ENVIRONMENT_NAME, environment())
-            _write_json(folder / CONFIG_NAME, config)
+            write_json(folder / ENVIRONMENT_NAME, environment())
+            write_json(folder / CONFIG_NAME, config)
     return train(
         built.ingredients,
         experiment.training,
@@ -88,8 +86,3 @@ def train_experiment(experiment: Experiment, folder: Path, places: Places, *, ho
 def _write_page(folder: Path) -> None:
     if first_rank():
         write_run_page(folder)
-
-
-def _write_json(path: Path, values: Any) -> None:
-    with written_atomically(path) as temporary:
-        temporary.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
