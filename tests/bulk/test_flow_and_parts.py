@@ -1,5 +1,6 @@
 """The flow keeps the order and bounds its memory; parts are whole, and of the items they say."""
 
+import gc
 import itertools
 import threading
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 from vlrface.bulk import Job, list_items, look_at, open_parts
+from vlrface.bulk.flow import _Seen
 from vlrface.bulk.parts import parquet_table
 from vlrface.types import VlrfaceError
 
@@ -76,6 +78,15 @@ def test_what_is_read_and_not_decoded_is_bounded_in_bytes(model, shard, monkeypa
     seen = []
     assert len(list(look_at(items(), model, threads=2, find=find))) == 40
     assert seen[0] <= 2 + 2  # two are held, and one more is asked for
+
+
+def test_what_is_decoded_is_held_only_until_it_is_given(model, shard):
+    one = next(list_items([str(shard)]))
+    held = []
+    for number, _ in enumerate(look_at(itertools.repeat(one, 600), model, batch_size=4)):
+        if number % 100 == 99:
+            held.append(sum(isinstance(each, _Seen) for each in gc.get_objects()))
+    assert max(held) < 50  # four batches ahead and two in hand
 
 
 @pytest.mark.parametrize("form", ["npz", "parquet"])

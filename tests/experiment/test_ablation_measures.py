@@ -6,11 +6,14 @@ import json
 import numpy as np
 import pytest
 from tests.evaluate.made import tinyface
+from tests.experiment.ablations import write_recipe
 
 from vlrface.evaluate import TinyFace, measured
+from vlrface.experiment.ablation import load_ablation
 from vlrface.experiment.ablation_measures import (
     MEASUREMENTS,
     Settings,
+    data_name,
     faces_up_to_date,
     load_samples,
     measure_training,
@@ -34,7 +37,7 @@ def of(fingerprint="f", **options):
 
 def test_kept_figures_are_the_measured_ones(tmp_path):
     measure_training(tmp_path, TINYFACE, of(), SETTINGS)
-    found = load_samples(samples_path(tmp_path, TINYFACE), "f", SETTINGS)
+    found = load_samples(samples_path(tmp_path, TINYFACE), "f", None, SETTINGS)
     expected = measured(of(), TinyFace(), resamples=30)
     assert found.figures.keys() == expected.figures.keys()
     for name, figure in expected.figures.items():
@@ -47,21 +50,30 @@ def test_kept_figures_are_the_measured_ones(tmp_path):
     assert report["context"]["faces"]["fingerprint"] == "f"
 
 
-def test_figures_of_another_checkpoint_or_of_other_settings_are_not_taken(tmp_path):
+def test_figures_of_another_checkpoint_data_set_or_settings_are_not_taken(tmp_path):
     path = samples_path(tmp_path, RETRIEVAL)
-    assert load_samples(path, "f", SETTINGS) is None
+    assert load_samples(path, "f", None, SETTINGS) is None
     measure_training(tmp_path, RETRIEVAL, of(), SETTINGS)
-    assert load_samples(path, "f", SETTINGS) is not None
-    assert load_samples(path, None, SETTINGS) is not None  # the checkpoint is gone
+    assert load_samples(path, "f", None, SETTINGS) is not None
+    assert load_samples(path, None, None, SETTINGS) is not None  # the checkpoint is gone
+    assert load_samples(path, "f", "d", SETTINGS) is not None
+    assert load_samples(path, "f", "another", SETTINGS) is None
     for fingerprint, settings in (("g", SETTINGS), ("f", Settings(20)), ("f", Settings(30, seed=1))):
-        assert load_samples(path, fingerprint, settings) is None
+        assert load_samples(path, fingerprint, None, settings) is None
     path.write_bytes(path.read_bytes()[:100])
-    assert load_samples(path, "f", SETTINGS) is None
+    assert load_samples(path, "f", None, SETTINGS) is None
+
+
+def test_a_data_set_is_known_by_the_end_of_its_folder(tmp_path):
+    experiment = load_ablation(write_recipe(tmp_path)).variants["arcface"]
+    benchmarks = {"tinyface": tmp_path / "lfw-vlr" / "tinyface"}
+    assert [data_name(each, experiment, benchmarks) for each in (TINYFACE, RETRIEVAL)] == ["lfw-vlr/tinyface"] * 2
+    assert data_name(MEASUREMENTS[0], experiment, {}) == "4 held-out identities of procedural faces, seed 0"
 
 
 def test_one_person_has_values_without_samples(tmp_path):
     measure_training(tmp_path, RETRIEVAL, dataclasses.replace(tinyface(people=1), meta={}), SETTINGS)
-    figure = load_samples(samples_path(tmp_path, RETRIEVAL), None, SETTINGS).figures["rank1"]
+    figure = load_samples(samples_path(tmp_path, RETRIEVAL), None, None, SETTINGS).figures["rank1"]
     assert figure.people == 1
     assert np.isnan(figure.estimate().low)
 
@@ -73,7 +85,7 @@ def test_the_order_of_rows_makes_no_other_crops(tmp_path):
     crops = []
     for faces in (first, turned, other):
         measure_training(tmp_path, RETRIEVAL, faces, SETTINGS)
-        crops.append(load_samples(samples_path(tmp_path, RETRIEVAL), "f", SETTINGS).crops)
+        crops.append(load_samples(samples_path(tmp_path, RETRIEVAL), "f", None, SETTINGS).crops)
     assert crops[0] == crops[1] != crops[2]
 
 

@@ -132,6 +132,20 @@ def test_a_least_score_is_one_and_has_a_list(model, crops, tmp_path):
             score_paths(model, [crops], tmp_path / "a.csv", progress=False, **given)
 
 
+@pytest.mark.parametrize(
+    ("option", "given"),
+    [
+        ("--part-items -5", {"options": BulkOptions(part_items=-5)}),
+        ("--part-items 0", {"options": BulkOptions(part_items=0)}),
+        ("--threads 0", {"options": BulkOptions(threads=0)}),
+        ("--batch-size 0", {"batch_size": 0}),
+    ],
+)
+def test_numbers_out_of_range_are_refused(option, given, model, crops, tmp_path):
+    with pytest.raises(VlrfaceError, match=f"{option}: give a whole number from 1"):
+        score_paths(model, [crops], tmp_path / "a.csv", progress=False, **given)
+
+
 def test_the_accepted_are_listed_and_can_be_scored_again(model, crops, expected, tmp_path, capsys):
     scores = sorted(float(row["score"]) for row in expected if row["score"])
     least = scores[len(scores) // 2]
@@ -219,6 +233,10 @@ def test_too_many_for_a_page_become_a_table(model, crops, expected, tmp_path, mo
     assert not (tmp_path / "s.html").exists()
     same(rows_of(tmp_path / "s.html.csv"), expected)
     assert (tmp_path / "s.csv").read_text() == "mine"
+    score_paths(model, [crops], tmp_path / "s.html", progress=False)  # the same again
+    (tmp_path / "s.html.csv").write_text("mine")
+    with pytest.raises(VlrfaceError, match=r"s\.html\.csv: there already"):
+        score_paths(model, [crops], tmp_path / "s.html", progress=False)
 
 
 CLUSTER = """
@@ -362,6 +380,14 @@ def stop(monkeypatch):
             pytest.fail("it was not stopped")
 
     return after
+
+
+def test_of_two_commands_on_one_output_the_second_is_refused(model, few, tmp_path):
+    for output in (tmp_path / "a.csv", tmp_path / "parts"):
+        with bulk.alone(output), pytest.raises(VlrfaceError, match="another process writes there"):
+            score_paths(model, [few], output, progress=False)
+        assert not output.exists()
+        score_paths(model, [few], output, progress=False)
 
 
 def test_a_folder_that_grows_again_is_not_called_whole(model, few, tmp_path, stop):

@@ -55,6 +55,16 @@ def test_summaries_are_close_to_the_exact_ones():
     assert tprs[0, 0] == pytest.approx(tpr_at_far(pairs.genuine, pairs.impostor, 0.1).tpr, abs=0.002)
 
 
+def test_many_rates_have_each_their_thresholds():
+    pairs = some_pairs(3, people=40, faces=200)
+    rates = tuple(np.geomspace(1e-3, 0.9, 45))
+    resamples = resample_pairs(pairs, fars=rates, resamples=1)
+    assert len(resamples.threshold) > 256  # more than a byte counts
+    asked = np.array(rates[::11])
+    exact = [tpr_at_far(pairs.genuine, pairs.impostor, far).tpr for far in asked]
+    np.testing.assert_allclose(resamples.tpr_at(asked)[0], exact, atol=0.01)
+
+
 @given(st.integers(0, 2**32), st.integers(1, 300))
 def test_both_ways_of_adding_weights_agree(seed, count):
     rng = np.random.default_rng(seed)

@@ -123,7 +123,9 @@ class _InMemory:
         self._bytes = 0
 
     def add(self, future: Future[_Seen], size: int) -> None:
-        """Note one more; wait until there is room."""
+        """Note one more; wait until there is room. What is decoded is let go, for a future keeps its result."""
+        while self._held and self._held[0][0].done():
+            self._bytes -= self._held.popleft()[1]
         self._held.append((future, size))
         self._bytes += size
         while len(self._held) > self._threads and self._bytes > _MOST_BYTES:

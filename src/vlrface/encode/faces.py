@@ -147,6 +147,8 @@ def _encoded(
 ) -> Faces:
     """Load the rows of a manifest batch by batch, and encode them."""
     order = np.arange(len(manifest))
+    if batch_size < 1:
+        raise VlrfaceError(f"batches of {batch_size} crops: give a whole number from 1")
     batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
     parts: list[tuple[ndarray, ndarray]] = []
     sizes: list[ndarray] = []

@@ -19,6 +19,7 @@ from vlrface.experiment.ablation_measures import (
     MEASUREMENTS,
     Measurement,
     Settings,
+    data_name,
     load_samples,
     parse_benchmarks,
     samples_path,
@@ -123,8 +124,10 @@ class _Session:
         card = read_card(folder / BEST_NAME)
         fingerprint = None if card is None else str(card.get("fingerprint"))
         found: dict[str, RunFigures] = {}
+        experiment, asked = self.ablation.experiment(training), self._wanted()
         for each in MEASUREMENTS:
-            measured = load_samples(samples_path(folder, each), fingerprint, self.options.settings)
+            data = data_name(each, experiment, self.options.benchmarks) if each in asked else None
+            measured = load_samples(samples_path(folder, each), fingerprint, data, self.options.settings)
             if measured is not None:
                 kept = {c.figure for c in self._columns if c.measurement == each.name}
                 figures = {name: figure for name, figure in measured.figures.items() if name in kept}

@@ -17,9 +17,11 @@ from vlrface import __version__
 from vlrface.evaluate import BenchmarkProtocol, measured, report_of
 from vlrface.evaluate.ablation import RunFigures
 from vlrface.evaluate.findings import Findings
+from vlrface.experiment.config import Experiment
 from vlrface.experiment.environment import environment
 from vlrface.experiment.options import BenchmarkName, ProtocolOptions
 from vlrface.experiment.protocols import protocol_of
+from vlrface.experiment.source_config import place_of
 from vlrface.files import written_atomically
 from vlrface.metrics.intervals import Sampled
 from vlrface.npz import read_arrays
@@ -111,6 +113,23 @@ def faces_up_to_date(path: Path, fingerprint: str, data: str) -> Faces | None:
     return faces if same else None
 
 
+def data_name(measurement: Measurement, experiment: Experiment, benchmarks: Mapping[str, Path]) -> str:
+    """What the faces of a measurement call their data set, of those that are `wanted`.
+
+    A folder is known by its name and its parent's, as `encode_benchmark` calls it: it may lie elsewhere next time.
+    """
+    if measurement.faces == HELD_OUT:
+        return held_out_name(experiment)
+    return "/".join(benchmarks[measurement.faces].resolve().parts[-2:])
+
+
+def held_out_name(experiment: Experiment) -> str:
+    """What the faces of held-out identities call their data set."""
+    config = experiment.data.validation
+    source = place_of(config.source) or "procedural faces"
+    return f"{config.identities} held-out identities of {source}, seed {config.seed}"
+
+
 def samples_path(folder: Path, measurement: Measurement) -> Path:
     """Where a training keeps the figures of a measurement."""
     return folder / f"{measurement.name}.samples.npz"
@@ -156,16 +175,17 @@ def _save_samples(path: Path, found: Findings, faces: Faces) -> None:
         )
 
 
-def load_samples(path: Path, fingerprint: str | None, settings: Settings) -> RunFigures | None:
+def load_samples(path: Path, fingerprint: str | None, data: str | None, settings: Settings) -> RunFigures | None:
     """The figures that a training keeps.
 
     Args:
         path: of the file.
         fingerprint: of the training's checkpoint; None where that is gone and its figures are taken as they are.
+        data: name of the data set, as `data_name`; None for whatever was measured.
         settings: what they must have been made with.
 
     Returns:
-        None where they are not there, or are of another checkpoint or of other settings.
+        None where they are not there, or are of another checkpoint, another data set or other settings.
     """
     try:
         arrays = read_arrays(path)
@@ -173,6 +193,8 @@ def load_samples(path: Path, fingerprint: str | None, settings: Settings) -> Run
         if (meta["resamples"], meta["seed"]) != (settings.resamples, settings.seed):
             return None
         if fingerprint is not None and meta["fingerprint"] != fingerprint:
+            return None
+        if data is not None and meta["data"] != data:
             return None
         columns = zip(arrays["names"].tolist(), arrays["value"], arrays["samples"].T, arrays["people"], strict=True)
         figures = {

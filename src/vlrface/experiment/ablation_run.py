@@ -21,7 +21,9 @@ from vlrface.experiment.ablation_measures import (
     HELD_OUT,
     Measurement,
     Settings,
+    data_name,
     faces_up_to_date,
+    held_out_name,
     load_samples,
     measure_training,
     samples_path,
@@ -32,7 +34,6 @@ from vlrface.experiment.encoding import encode_benchmark
 from vlrface.experiment.layouts import LAYOUT_OF, read_layout
 from vlrface.experiment.model import Model, load_model
 from vlrface.experiment.options import Layout, ModelOptions
-from vlrface.experiment.source_config import place_of
 from vlrface.experiment.sources import Places, held_people, load_source
 from vlrface.experiment.stem import remembering
 from vlrface.experiment.training import train_experiment
@@ -107,10 +108,11 @@ def run_job(job: Job) -> None:
         made: dict[str, Faces] = {}
         refused: list[str] = []
         for each in wanted(job.benchmarks, held_out=job.held_out):
-            if load_samples(samples_path(folder, each), fingerprint, job.settings) is None:
+            data = data_name(each, experiment, job.benchmarks)
+            if load_samples(samples_path(folder, each), fingerprint, data, job.settings) is None:
                 try:
                     if each.faces not in made:
-                        made[each.faces] = _faces(folder, each, fingerprint, experiment, places, job.benchmarks)
+                        made[each.faces] = _faces(folder, each, fingerprint, data, experiment, places, job.benchmarks)
                     measure_training(folder, each, made[each.faces], job.settings)
                     print(f"measured {each.name}", flush=True)
                 except VlrfaceError as error:
@@ -123,13 +125,13 @@ def _faces(
     folder: Path,
     measurement: Measurement,
     fingerprint: str,
+    data: str,
     experiment: Experiment,
     places: Places,
     benchmarks: dict[str, Path],
 ) -> Faces:
     """The encoded faces of a measurement, from disk where they are up to date."""
     path = folder / f"{measurement.faces}.npz"
-    data = held_out_name(experiment) if measurement.faces == HELD_OUT else _data_name(benchmarks[measurement.faces])
     faces = faces_up_to_date(path, fingerprint, data)
     if faces is not None:
         return faces
@@ -142,18 +144,6 @@ def _faces(
             faces = encode_benchmark(model, benchmark, place, flip=True, batch_size=_BATCH, progress=False)
     faces.save(path)
     return faces
-
-
-def _data_name(folder: Path) -> str:
-    """As `encode_benchmark` names it."""
-    return "/".join(folder.resolve().parts[-2:])
-
-
-def held_out_name(experiment: Experiment) -> str:
-    """What the faces of held-out identities call their data set."""
-    config = experiment.data.validation
-    source = place_of(config.source) or "procedural faces"
-    return f"{config.identities} held-out identities of {source}, seed {config.seed}"
 
 
 def encode_held_out(model: Model, experiment: Experiment, places: Places) -> Faces:

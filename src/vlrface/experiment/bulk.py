@@ -4,9 +4,9 @@ import json
 import os
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import chain, islice, takewhile
 from pathlib import Path
@@ -20,7 +20,8 @@ from vlrface.bulk.reading import FindFaces
 from vlrface.encode.served import ServedModel
 from vlrface.experiment.options import BulkOptions, ModelOptions
 from vlrface.experiment.served import load_served
-from vlrface.files import write_json
+from vlrface.files import cannot_write, write_json
+from vlrface.locks import InUseError, locked
 from vlrface.types import VlrfaceError
 
 
@@ -37,6 +38,9 @@ class BulkTask:
         batch_size: faces per call of the network.
         progress: show a progress bar.
         model_options: how a foreign .onnx file takes its input.
+
+    Raises:
+        VlrfaceError: a number is out of range.
     """
 
     model: Path
@@ -48,19 +52,50 @@ class BulkTask:
     progress: bool = True
     model_options: ModelOptions = ModelOptions()
 
+    def __post_init__(self) -> None:
+        numbers = {
+            "--batch-size": self.batch_size,
+            "--part-items": self.options.part_items,
+            "--threads": self.options.threads,
+        }
+        for option, number in numbers.items():
+            if number is not None and number < 1:
+                raise VlrfaceError(f"{option} {number}: give a whole number from 1")
+
     def items(self, *, estimated: bool = False) -> Iterator[Item]:
         """All items, from the first; of videos, as many as they say if an estimate is enough."""
         return list_items(self.sources, FrameOptions(self.options.every, estimated))
 
 
-def run_bulk(task: BulkTask, served: ServedModel, output: Path) -> Parts:
-    """Look at everything that is not done, and write it in parts.
+@contextmanager
+def alone(output: Path) -> Generator[None]:
+    """Keep other commands from an output, from the first part until it is whole.
+
+    Raises:
+        VlrfaceError: another process writes there.
+        OSError: the lock cannot be made.
+    """
+    lock = output.parent / f".{output.name}.lock"
+    with ExitStack() as held:
+        try:
+            lock.parent.mkdir(parents=True, exist_ok=True)
+            held.enter_context(locked(lock, 0.0))
+        except InUseError:
+            raise VlrfaceError(f"{output}: another process writes there. Wait for it, or give another output") from None
+        except OSError as error:
+            raise cannot_write(lock, error) from error
+        yield
+
+
+def run_bulk(task: BulkTask, served: ServedModel, output: Path, *, otherwise: Path | None = None) -> Parts:
+    """Look at everything that is not done, and write it in parts. The caller is `alone` with the output.
 
     Args:
         task: what to do.
         served: the task's model.
         output: a file, beside which the parts lie until `finish`; or, without an ending, the folder of the parts. Parts
             of the same job that are there are kept.
+        otherwise: a file that the output may become in its place.
 
     Raises:
         VlrfaceError: nothing to look at, parts or an output of another job, pictures that came or went since, or a
@@ -73,11 +108,15 @@ def run_bulk(task: BulkTask, served: ServedModel, output: Path) -> Parts:
         raise VlrfaceError(f"no picture found in {', '.join(task.sources)}")
     job = _job(task, served)
     if output.suffix:
-        _check_output(output, job, restart=task.options.restart)
+        begun = (_parts_beside(output) / "_job.json").is_file()
+        # With parts of this job it was allowed before; those of another are refused.
+        for file in () if begun or task.options.restart else (output, otherwise):
+            if file is not None and file.exists():
+                _check_made_by(job, file)
         parts = open_parts(_parts_beside(output), job, "npz", restart=task.options.restart)
     else:
         parts = open_parts(output, job, "parquet", restart=task.options.restart)
-    rest, begun, done = _rest(parts, chain([first], items))
+    rest, next_part, done = _rest(parts, chain([first], items))
     if done:
         print(f"going on    after {done:,} pictures that are done")
     (parts.folder / SUMMARY).unlink(missing_ok=True)  # it says that the folder is whole, and now it may not be
@@ -87,9 +126,9 @@ def run_bulk(task: BulkTask, served: ServedModel, output: Path) -> Parts:
             if task.options.ray is not None:
                 from vlrface.experiment.bulk_ray import run_on_ray
 
-                run_on_ray(task, served, parts, parts.missing(rest, begun), bar)
+                run_on_ray(task, served, parts, parts.missing(rest, next_part), bar)
             else:
-                _run_here(task, served, parts, parts.missing(rest, begun), bar)
+                _run_here(task, served, parts, parts.missing(rest, next_part), bar)
         finally:
             stop.set()
     return parts
@@ -213,14 +252,12 @@ def _origin_of(output: Path) -> Path:
     return output.parent / f".{output.name}.job.json"
 
 
-def _check_output(output: Path, job: Job, *, restart: bool) -> None:
+def _check_made_by(job: Job, output: Path) -> None:
     """Refuse to write over what this job did not make.
 
     Raises:
-        VlrfaceError: there is such a file.
+        VlrfaceError: the file is not this job's.
     """
-    if restart or not output.exists() or (_parts_beside(output) / "_job.json").is_file():
-        return  # with parts of this job it was allowed before; those of another are refused
     try:
         before: Any = json.loads(_origin_of(output).read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -15,7 +15,7 @@ from vlrface.data.cache import crops_in_memory
 from vlrface.data.manifest import Benchmark, Manifest
 from vlrface.encode import Encoder, encode, encode_crops
 from vlrface.encode.views import Views
-from vlrface.experiment.bulk import BulkTask, finish, loaded, run_bulk
+from vlrface.experiment.bulk import BulkTask, alone, finish, loaded, run_bulk
 from vlrface.experiment.layouts import read_layout
 from vlrface.experiment.measures import add_measures
 from vlrface.experiment.model import Model, load_model
@@ -87,16 +87,17 @@ def encode_bulk(
         progress=progress, model_options=model_options or ModelOptions(),
     )  # fmt: skip
     whole = output.suffix != ""
-    parts = run_bulk(task, loaded(task), output)
-    faces = failed = 0
-    for table in parts.read():
-        faces += len(table)
-        failed += sum(verdict == "failed" for verdict in table.texts["verdict"])
-    if whole:
-        write_parquet(output, parts.read())
-        finish(output, parts)
-    else:
-        write_json(output / SUMMARY, {"faces": faces, "parts": parts.count(), "failed": failed})
+    with alone(output):
+        parts = run_bulk(task, loaded(task), output)
+        faces = failed = 0
+        for table in parts.read():
+            faces += len(table)
+            failed += sum(verdict == "failed" for verdict in table.texts["verdict"])
+        if whole:
+            write_parquet(output, parts.read())
+            finish(output, parts)
+        else:
+            write_json(output / SUMMARY, {"faces": faces, "parts": parts.count(), "failed": failed})
     print(f"{faces:,} faces, {failed:,} pictures not encoded, in {output}")
     return failed
 

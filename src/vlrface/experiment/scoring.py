@@ -15,7 +15,7 @@ from vlrface.bulk.parts import SUMMARY, Table, write_parquet
 from vlrface.calibrate import Calibration
 from vlrface.encode.served import ServedModel
 from vlrface.experiment.accepting import write_accepted
-from vlrface.experiment.bulk import BulkTask, finish, loaded, run_bulk
+from vlrface.experiment.bulk import BulkTask, alone, finish, loaded, run_bulk
 from vlrface.experiment.options import BulkOptions
 from vlrface.files import table_written_atomically, write_json
 from vlrface.images.decode import DecodeError, decode
@@ -90,16 +90,17 @@ def score_paths(
     served = loaded(task)
     calibration = _calibration(served, model)
     whole = output.suffix != ""
-    parts = run_bulk(task, served, output)
-    told = _Told()
-    written = _write(output, parts, told, _meaning(calibration)) if whole else _summarised(output, parts, told)
-    if accepted is not None:
-        least = calibration.recognizable_from if least_score is None else least_score
-        write_accepted(accepted, parts, least, whole_pictures=task.options.detector is not None)
-    failed = told.verdicts["failed"]
-    _print(told, failed, calibration, written)
-    if whole:
-        finish(written, parts)
+    with alone(output):
+        parts = run_bulk(task, served, output, otherwise=_too_large_for_a_page(output))
+        told = _Told()
+        written = _write(output, parts, told, _meaning(calibration)) if whole else _summarised(output, parts, told)
+        if accepted is not None:
+            least = calibration.recognizable_from if least_score is None else least_score
+            write_accepted(accepted, parts, least, whole_pictures=task.options.detector is not None)
+        failed = told.verdicts["failed"]
+        _print(told, failed, calibration, written)
+        if whole:
+            finish(written, parts)
     if failed == told.verdicts.total():
         raise VlrfaceError(f"none of {failed} pictures could be scored; the reasons are in {written}")
     return failed
@@ -149,6 +150,11 @@ def _summarised(output: Path, parts: Parts, told: _Told) -> Path:
     return output
 
 
+def _too_large_for_a_page(output: Path) -> Path | None:
+    """The table in place of a page: not NAME.csv, which may be there and another's."""
+    return output.with_name(f"{output.name}.csv") if output.suffix == ".html" else None
+
+
 def _write(output: Path, parts: Parts, told: _Told, meaning: str) -> Path:
     """All parts as one file; counts them."""
 
@@ -160,13 +166,14 @@ def _write(output: Path, parts: Parts, told: _Told, meaning: str) -> Path:
     if output.suffix == ".parquet":
         write_parquet(output, tables())
         return output
-    if output.suffix == ".html":
+    instead = _too_large_for_a_page(output)
+    if instead is not None:
         faces = sum(len(table) for table in parts.read())
         if faces <= MOST_ON_A_PAGE:
             _write_html(output, tables(), meaning)
             return output
         print(f"{faces:,} faces are too many for one page ({MOST_ON_A_PAGE:,}): written as a table")
-        output = output.with_name(f"{output.name}.csv")  # not NAME.csv, which may be there and another's
+        output = instead
     _write_csv(output, tables())
     return output
 

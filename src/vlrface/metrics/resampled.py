@@ -10,7 +10,7 @@ and intervals belong together.
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Float32, Int, UInt8
+from jaxtyping import Float, Float32, Int, UInt16
 from numpy import ndarray
 
 from vlrface.metrics.intervals import People, Sampled, people_of, person_weights
@@ -131,10 +131,10 @@ def _thresholds(impostor: Float[ndarray, " i"], fars: tuple[float, ...]) -> Floa
     return np.unique(np.append(above, ordered[0]))[::-1].astype(np.float64)
 
 
-def _bins(scores: Float[ndarray, " n"], threshold: Float[ndarray, " t"]) -> UInt8[ndarray, " n"]:
+def _bins(scores: Float[ndarray, " n"], threshold: Float[ndarray, " t"]) -> UInt16[ndarray, " n"]:
     """Number of the first (highest) threshold that accepts each score; t for a score below all."""
     ascending = threshold[::-1].astype(scores.dtype)
-    return (len(threshold) - np.searchsorted(ascending, scores, "right")).astype(np.uint8)
+    return (len(threshold) - np.searchsorted(ascending, scores, "right")).astype(np.uint16)
 
 
 def _cumulative_shares(per_bin: Float[ndarray, "r b"]) -> Float[ndarray, "r t"]:
@@ -145,7 +145,7 @@ def _cumulative_shares(per_bin: Float[ndarray, "r b"]) -> Float[ndarray, "r t"]:
 
 
 def _weighted_by_bin(
-    persons: Int[ndarray, "i 2"], bins: UInt8[ndarray, " i"], count: int, weights: Float32[ndarray, "r c"]
+    persons: Int[ndarray, "i 2"], bins: UInt16[ndarray, " i"], count: int, weights: Float32[ndarray, "r c"]
 ) -> Float[ndarray, "r b"]:
     """Sum of w_a · w_b over the impostor pairs of each bin."""
     order = np.argsort(bins, kind="stable")
