@@ -88,6 +88,13 @@ def test_permissions_follow_the_umask(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "x").stat().st_mode) == 0o640
 
 
+def test_a_private_file_is_private_from_the_first_byte_on(tmp_path: Path) -> None:
+    with written_atomically(tmp_path / "x", mode=0o600) as temporary:
+        assert stat.S_IMODE(temporary.stat().st_mode) == 0o600
+        temporary.write_text("x")
+    assert stat.S_IMODE((tmp_path / "x").stat().st_mode) == 0o600
+
+
 def test_several_writers_leave_one_whole_file(tmp_path: Path) -> None:
     path = tmp_path / "x.txt"
 

@@ -12,13 +12,14 @@ from typing import IO, Any
 
 
 @contextmanager
-def written_atomically(path: Path) -> Generator[Path]:
+def written_atomically(path: Path, *, mode: int | None = None) -> Generator[Path]:
     """Give a temporary path beside `path`; rename it to `path` if the block ends well, remove it if not.
 
     A reader sees the old file or the new one, never a part: the bytes are synced to disk before the rename.
 
     Args:
         path: the file to be made or replaced. Its folder is created if needed.
+        mode: who may read it, from the first byte on; None as any other file of the user, by the mask.
 
     Yields:
         The temporary path to write to, with the same suffix as `path`.
@@ -30,13 +31,15 @@ def written_atomically(path: Path) -> Generator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}{path.suffix}")
         # Unlike tempfile's, this file is as readable as any other of the user, by the mask.
-        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666 if mode is None else mode & 0o600))
+        if mode is not None:
+            temporary.chmod(mode)  # which the mask does not change
     except OSError as error:
         raise cannot_write(path, error) from error
-    mode = temporary.stat().st_mode
+    made = temporary.stat().st_mode
     try:
         yield temporary
-        temporary.chmod(mode)  # some writers put a private file of their own in its place
+        temporary.chmod(made)  # some writers put a private file of their own in its place
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)

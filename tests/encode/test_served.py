@@ -1,12 +1,14 @@
 """A model that answers."""
 
 import numpy as np
+import pytest
 
 from vlrface.encode.served import ServedModel
 from vlrface.metrics.calibration import Calibration
 from vlrface.models import MobileFaceNet, PerceptibilityAttention, PerceptibilityRegression, Recognizer
 from vlrface.models.attention import spatial_kernel
 from vlrface.models.mobilefacenet import mobilefacenet_input
+from vlrface.types import VlrfaceError
 
 CALIBRATION = Calibration(1.0, 0.0, 0.0, 1.0, gallery_size=10, faces=10, rank1=0.5, calibration_error=0.1)
 
@@ -31,6 +33,21 @@ def test_it_sees_what_its_encoder_sees():
     np.testing.assert_allclose(looks.recognizability, faces.recognizability, rtol=1e-5, atol=1e-6)
     np.testing.assert_array_equal(looks.scores, CALIBRATION.score(looks.recognizability))
     assert looks.verdicts.tolist() == CALIBRATION.verdict(looks.recognizability).tolist()
+
+
+def test_a_broken_network_is_refused():
+    served = model(CALIBRATION)
+    network = served.encoder
+    embed = network.embed_crops
+
+    def broken(images, **options):
+        embeddings, index = embed(images, **options)
+        embeddings[1] = np.nan
+        return embeddings, index
+
+    network.embed_crops = broken
+    with pytest.raises(VlrfaceError, match="made: gave NaN or infinity for 1 of 3 faces"):
+        served.look(crops())
 
 
 def test_without_calibration_nothing_is_said():

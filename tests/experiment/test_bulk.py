@@ -22,6 +22,7 @@ from vlrface.bulk import Job, open_parts
 from vlrface.experiment import bulk, bulk_ray
 from vlrface.experiment.bulk import BulkTask, loaded
 from vlrface.experiment.encoding import encode_bulk
+from vlrface.experiment.model import load_model
 from vlrface.experiment.options import BulkOptions, ModelOptions
 from vlrface.experiment.scoring import score_paths
 from vlrface.experiment.served import load_served
@@ -462,6 +463,9 @@ def test_an_exports_space_is_its_own_unless_it_is_used_otherwise(model):
     assert load_served(model, options=ModelOptions(window=1.2, center_y=0.44)).space == "0123456789abcdef+flip"
     other = load_served(model, options=ModelOptions(order="bgr")).space
     assert other.startswith("0123456789abcdef-")
+    for options in (ModelOptions(), ModelOptions(order="bgr")):  # and encoded faces say the same
+        served = load_served(model, options=options)
+        assert load_model(model, options).meta["fingerprint"] == served.space.removesuffix("+flip")
 
 
 def test_a_run_with_another_card_engine_or_detector_does_not_go_on(model, foreign, few, tmp_path, stop, monkeypatch):

@@ -256,10 +256,48 @@ def test_wrong_files_are_named(tmp_path):
         Gallery.open(path)
 
 
-@pytest.mark.parametrize("name", ["", "  ", "a\nb", "x" * 201, "\x00"])
+@pytest.mark.parametrize("name", ["", "  ", "a\nb", "x" * 201, "\x00", "a/b", ".", ".."])
 def test_names_that_are_none(tmp_path, rng, name):
     with create(tmp_path / "g.db") as gallery, pytest.raises(VlrfaceError, match="is no name"):
         gallery.enrol(name, faces_of_person(unit(rng, 1)))
+
+
+def test_a_name_is_the_same_however_it_is_written(tmp_path, rng):
+    rows, composed, taken_apart = unit(rng, 3), "Jos\u00e9", "Jose\u0301"
+    with create(tmp_path / "g.db") as gallery:
+        gallery.enrol(taken_apart, faces_of_person(rows[:1]))
+        gallery.enrol(f" {composed} ", faces_of_person(rows[1:2]))
+        assert [(each.name, each.faces) for each in gallery.people(containing=taken_apart.upper())] == [(composed, 2)]
+        assert gallery.verify(taken_apart, rows[0]) == gallery.verify(composed, rows[0])
+        assert len(gallery.faces(taken_apart)) == 2
+        gallery.record("desk", "identify", person=taken_apart)
+        assert gallery.audit(limit=1)[0].subject == f"person {gallery.person(composed).number}"
+        assert gallery.remove(taken_apart).faces == 2
+        assert gallery.counts == (0, 0)
+
+
+def test_a_name_of_an_older_file_is_composed_when_it_is_read(tmp_path, rng, monkeypatch):
+    with monkeypatch.context() as before:
+        before.setattr("vlrface.gallery.gallery.check_name", str)
+        with create(tmp_path / "g.db") as gallery:
+            gallery.enrol("Jose\u0301", faces_of_person(unit(rng, 2)))
+    with Gallery.open(tmp_path / "g.db") as gallery:
+        assert [each.name for each in gallery.people()] == ["Jos\u00e9"]
+        assert gallery.remove("Jos\u00e9").faces == 2
+
+
+@pytest.mark.parametrize("kind", ["mean", "recognizability"])
+def test_a_person_whose_faces_cancel_can_be_searched_and_removed(tmp_path, rng, kind):
+    (face, other), path = unit(rng, 2), tmp_path / "g.db"
+    with create(path, template=kind) as gallery:
+        gallery.enrol("Anna", faces_of_person(np.stack([face, -face])))
+        gallery.enrol("Bob", faces_of_person(other[None]))
+        for _ in range(2):
+            assert search(gallery, face[None])[0].candidates[0].person == "Anna"
+    with Gallery.open(path) as gallery:
+        assert gallery.verify("Anna", face) == pytest.approx(1.0)  # by the oldest face
+        assert gallery.remove("Anna").faces == 2
+        assert gallery.counts == (1, 1)
 
 
 def test_bad_faces_are_refused_and_nothing_is_stored(tmp_path, rng):

@@ -54,6 +54,17 @@ def test_the_file_holds_no_key_and_belongs_to_its_owner(given):
     assert all(len(key.split("_", 2)[2]) >= 43 for key in made.values()), "256 bits in base64"
 
 
+def test_a_file_of_keys_keeps_its_mode_and_its_place(given, tmp_path):
+    path, _ = given
+    path.chmod(0o640)
+    link = tmp_path / "link.json"
+    link.symlink_to(path)
+    create_key(link, "read", "another")
+    assert link.is_symlink()
+    assert len(read_keys(path)) == 4
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+
+
 def test_a_ring_finds_good_keys_only(given):
     path, made = given
     ring = KeyRing(path)

@@ -68,6 +68,7 @@ MALFORMED = {
     "header without end": f"--{BOUNDARY}\r\nContent-Disposition: form-data".encode(),
     "long header": part(disposition="x" * 10_000) + END,
     "many headers": f"--{BOUNDARY}\r\n".encode() + b"A: b\r\n" * 100 + b"\r\nx\r\n" + END,
+    "long header of no use": part(disposition='form-data; name="files"\r\nX-Long: ' + ";" * 9_000) + END,
     "noise": bytes(range(256)) * 10,
 }
 

@@ -8,7 +8,7 @@ from tests.unrecognizable.made import pool
 
 from vlrface.types import VlrfaceError
 from vlrface.unrecognizable import Pool
-from vlrface.unrecognizable.evidence import Observed, mean_product, mixing_of, unit
+from vlrface.unrecognizable.evidence import Evidence, Observed, mean_product, mixing_of, unit
 from vlrface.unrecognizable.evidence import evidence_of as evidence_of_observed
 
 
@@ -34,6 +34,10 @@ def test_each_piece_is_what_a_loop_finds():
     copies = [cosine(rows[o], d) for o, d in zip(made.origins, made.destroyed, strict=True) if truth[o]]
     assert found["response"].value == pytest.approx(np.median(copies), abs=1e-6)
     assert all(each.speaks_for for each in found.values())
+
+
+def test_nan_is_null_in_json():
+    assert Evidence(float("nan"), float("nan"), True).to_json() == {"value": None, "rest": None, "speaks_for": True}
 
 
 def test_what_cannot_be_observed_is_missing():

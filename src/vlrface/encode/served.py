@@ -11,6 +11,7 @@ from numpy import ndarray
 from vlrface.encode.faces import Encoder
 from vlrface.metrics.calibration import Calibration
 from vlrface.metrics.cosine import unit_rows
+from vlrface.types import VlrfaceError
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,9 +67,15 @@ class ServedModel:
         """See what `encoder.prepare` made of crops.
 
         Raises:
-            VlrfaceError: the network fails, or gives an embedding of length 0.
+            VlrfaceError: the network fails, or gives an embedding that is not finite or of length 0.
         """
         embeddings, index = self.encoder.embed_crops(images, batch_size=batch_size, flip=self.flip)
+        broken = int(np.count_nonzero(~np.isfinite(embeddings).all(axis=1)))
+        if broken:
+            raise VlrfaceError(
+                f"{self.name}: gave NaN or infinity for {broken} of {len(images)} faces. Take another checkpoint, or "
+                "export the model in float32"
+            )
         scores, verdicts = np.full(len(images), np.nan), np.full(len(images), "")
         if self.calibration is not None:
             scores, verdicts = self.calibration.score(index), self.calibration.verdict(index)

@@ -28,7 +28,7 @@ from vlrface.experiment.layouts import read_layout
 from vlrface.experiment.model_files import check_model
 from vlrface.experiment.options import EngineChoice
 from vlrface.experiment.outputs import check_suffix
-from vlrface.experiment.served import load_served
+from vlrface.experiment.served import load_served, space_of
 from vlrface.files import write_json
 from vlrface.metrics.operating import Point
 from vlrface.metrics.verification import auc
@@ -139,9 +139,7 @@ def _held_out(served: ServedModel, data: Path, *, progress: bool) -> Faces:
     """The faces, encoded by the model; without those that were destroyed to show what nobody can recognise."""
     if data.suffix == ".npz":
         faces = Faces.load(data)
-        made = faces.meta.get("fingerprint")
-        # Whole, not by its beginning: an int8 model's space begins with that of its float32 original.
-        if served.space != f"{made}{'+flip' if faces.meta.get('flip') else ''}":
+        if space_of(faces) != served.space:
             raise VlrfaceError(f"{data}: faces of another model or other fusion. Encode them with this one")
         return faces.rows(faces.roles != UNRECOGNIZABLE_ROLE)
     manifest = read_layout(data, "auto").manifest

@@ -67,7 +67,12 @@ def load_model(
         exported = read_export_card(source)
         if exported is None:
             return _by_views(encoder, Model(encoder, encoder.meta, space=encoder.space), views)
-        model = Model(encoder, {**encoder.meta, **exported.meta()}, space=encoder.space)
+        meta = {
+            **encoder.meta,
+            **exported.meta(),
+            "fingerprint": encoder.space,
+        }  # it may be used otherwise than exported
+        model = Model(encoder, meta, space=encoder.space)
         return _by_views(encoder, model, max(views, exported.views))
     if options != ModelOptions():
         raise VlrfaceError(f"{source}: a checkpoint knows its own input; leave out the options of an .onnx file")

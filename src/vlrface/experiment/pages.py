@@ -10,6 +10,7 @@ from jaxtyping import UInt8
 from numpy import ndarray
 
 from vlrface.data.manifest import Benchmark
+from vlrface.quality.embeddings import center_of
 from vlrface.quality.measure import picture_rows
 from vlrface.report import Attention, EmbeddingMap, Illustrations, Pictures, write_report
 from vlrface.types import UNRECOGNIZABLE_ROLE, Curve, Faces, Report
@@ -66,8 +67,8 @@ def illustrations(faces: Faces, *, trained: "Trained | None", open_crop: OpenCro
     shown = shown.rows(shown.encoded)
     if not len(shown) or not np.isfinite(shown.recognizability).all():
         return Illustrations()
-    destroyed = faces.role(UNRECOGNIZABLE_ROLE).embeddings
-    center = _center(destroyed) if len(destroyed) else None
+    destroyed = faces.rows((faces.roles == UNRECOGNIZABLE_ROLE) & faces.encoded).embeddings
+    center = center_of(faces) if len(destroyed) else None
     attention = _attention(trained, shown, open_crop) if trained is not None and open_crop is not None else None
     return Illustrations(
         _pictures(faces, shown, open_crop),
@@ -100,12 +101,6 @@ def _pictures(faces: Faces, shown: Faces, open_crop: OpenCrop | None) -> Picture
         [name for _, name in keys],
         unrecognizable=(float(lost.mean()), float(lost.std())) if len(lost) else None,
     )
-
-
-def _center(embeddings: ndarray) -> ndarray:
-    unit = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
-    mean = unit.mean(axis=0)
-    return mean / np.linalg.norm(mean)
 
 
 def _attention(trained: "Trained", faces: Faces, open_crop: OpenCrop) -> Attention | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from vlrface.encode.served import ServedModel
 from vlrface.experiment.model import load_model
 from vlrface.experiment.options import EngineChoice, ModelOptions
-from vlrface.types import VlrfaceError
+from vlrface.types import Faces, VlrfaceError
 
 
 def load_served(
@@ -74,3 +74,12 @@ def _onnx(path: Path, engine: EngineChoice, threads: int | None, flip: bool, opt
 
 def _space(weights: str, flip: bool) -> str:
     return f"{weights}+flip" if flip else weights
+
+
+def space_of(faces: Faces) -> str | None:
+    """The space of encoded faces, as `ServedModel.space`; None where they do not say what encoded them.
+
+    Spaces are compared whole: that of an int8 model begins with that of its float32 original.
+    """
+    made = faces.meta.get("fingerprint")
+    return _space(str(made), bool(faces.meta.get("flip"))) if made else None

@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from vlrface.experiment.options import EngineChoice
 from vlrface.experiment.places import open_gallery
 from vlrface.experiment.rules import asked_of_faces, beyond_measured, service_thresholds
+from vlrface.experiment.served import space_of
 from vlrface.service import (
     Batching,
     Limits,
@@ -213,8 +214,8 @@ def _hosts(where: Listening, keys: Path | None) -> tuple[str, ...]:
 
 def _reference(path: Path, space: str) -> Reference:
     faces = Faces.load(path)
-    made = faces.meta.get("fingerprint")
-    if made and not space.startswith(str(made)):
+    made = space_of(faces)
+    if made is not None and made != space:
         raise VlrfaceError(
             f"{path}: faces of another model ({made}), whose indices cannot be compared with those of {space}. Encode "
             "them with this one (`vlrface encode`)"

@@ -59,7 +59,7 @@ def create_database(path: Path, settings: Mapping[str, str | int | bytes]) -> No
     """
     if path.exists():
         raise VlrfaceError(f"{path}: there is a file already. Choose another name, or delete it first")
-    with written_atomically(path) as temporary:
+    with written_atomically(path, mode=0o600) as temporary:
         connection = sqlite3.connect(temporary, isolation_level=None)
         try:
             connection.execute(f"PRAGMA page_size={_PAGE_BYTES}")
@@ -69,7 +69,6 @@ def create_database(path: Path, settings: Mapping[str, str | int | bytes]) -> No
             connection.executemany("INSERT INTO setting VALUES (?, ?)", settings.items())
         finally:
             connection.close()
-    path.chmod(0o600)
 
 
 def connect(path: Path, *, read_only: bool) -> sqlite3.Connection:

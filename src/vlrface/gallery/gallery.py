@@ -26,7 +26,7 @@ from vlrface.gallery.answers import (
 )
 from vlrface.gallery.settings import create_sqlite
 from vlrface.gallery.sqlite import SqliteStore
-from vlrface.gallery.store import Store, check_name
+from vlrface.gallery.store import Store, check_name, kept_name
 from vlrface.metrics.cosine import unit_rows
 from vlrface.types import Faces, VlrfaceError
 
@@ -210,7 +210,7 @@ class Gallery:
         unit = _unit(embedding[None], "the face to verify")
         if not len(unit):
             raise VlrfaceError("the face to verify was not encoded (NaN)")
-        template = self._store.template(person)
+        template = self._store.template(kept_name(person))
         return float(np.einsum("d,d->", unit[0].astype(np.float64), template.astype(np.float64)))
 
     def remove(self, person: str, *, actor: str = "") -> Removal:
@@ -219,7 +219,7 @@ class Gallery:
         Raises:
             UnknownPersonError: nobody of the name.
         """
-        return self._store.remove(person, actor=actor)
+        return self._store.remove(kept_name(person), actor=actor)
 
     def people(self, *, after: str = "", limit: int = 100, containing: str = "") -> list[Person]:
         """People by name, in order of code points.
@@ -229,15 +229,15 @@ class Gallery:
             limit: at most so many.
             containing: only those whose name has this part, in capitals or not.
         """
-        return self._store.people(after, limit, containing)
+        return self._store.people(after, limit, kept_name(containing))
 
     def person(self, name: str) -> Person:
         """One person; UnknownPersonError if there is nobody of the name."""
-        return self._store.person(name)
+        return self._store.person(kept_name(name))
 
     def faces(self, person: str) -> list[StoredFace]:
         """Faces of a person, oldest first; UnknownPersonError if there is nobody of the name."""
-        return self._store.faces(person)
+        return self._store.faces(kept_name(person))
 
     def picture(self, face_id: int) -> bytes | None:
         """The JPEG of a face; None if there is no such face or none is kept."""
@@ -257,7 +257,7 @@ class Gallery:
             person: whom it concerned; kept as a number, and only if there is such a person.
             outcome: how it ended, without a name.
         """
-        self._store.record(actor, action, person, outcome)
+        self._store.record(actor, action, kept_name(person), outcome)
 
     def audit(self, *, limit: int = 100) -> list[AuditEntry]:
         """The newest entries of the audit, newest first."""

@@ -14,6 +14,7 @@ from numpy import ndarray
 from vlrface.gallery.database import is_blank
 from vlrface.gallery.members import Member, Members
 from vlrface.gallery.sealing import Plain, Seal
+from vlrface.gallery.store import kept_name
 from vlrface.types import VlrfaceError
 
 _ROWS_AT_ONCE = 8192
@@ -48,7 +49,7 @@ class Rows:
         """Somebody from the stored name and time, and ids and stored indices of the faces."""
         if not isinstance(self.seal, Plain):
             name = self.seal.open(name, about("name", number))
-        return Member(number, name.decode(), enrolled, tuple(face_ids), tuple(map(stored_index, stored)))
+        return Member(number, kept_name(name.decode()), enrolled, tuple(face_ids), tuple(map(stored_index, stored)))
 
     def embeddings(self, stored: Sequence[bytes], numbers: Sequence[int]) -> Float32[ndarray, "m d"]:
         """Embeddings from their stored bytes, each of the person with that number. Not to be changed.

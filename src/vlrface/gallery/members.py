@@ -11,6 +11,7 @@ from numpy import ndarray
 from vlrface.gallery.answers import Candidate, Template
 from vlrface.gallery.search import ExactIndex
 from vlrface.metrics.templates import index_weights, person_template
+from vlrface.types import VlrfaceError
 
 _LISTED_MORE = 8
 
@@ -46,6 +47,22 @@ class Member:
         """Of the faces that have an index; NaN if none has."""
         known = [each for each in self.recognizability if not np.isnan(each)]
         return float(np.mean(known)) if known else float("nan")
+
+
+def searched_by(embeddings: Float32[ndarray, "m d"], weights: Float64[ndarray, " m"]) -> Float32[ndarray, " d"]:
+    """The template of a person; the oldest face where the faces cancel one another out.
+
+    Such a person must stay searchable and removable, and no check of an enrolment can promise a direction: weights
+    change with everybody who comes.
+
+    Args:
+        embeddings: of the faces, of unit length, oldest first.
+        weights: of the faces, above 0.
+    """
+    try:
+        return person_template(embeddings, weights)
+    except VlrfaceError:
+        return embeddings[0]
 
 
 class Members:
@@ -135,7 +152,7 @@ class Members:
         if len(embeddings) > 1:
             self._several[member.number] = embeddings
             if self._kind == "mean":
-                self._index.replace(row, person_template(embeddings, np.ones(len(embeddings))))
+                self._index.replace(row, searched_by(embeddings, np.ones(len(embeddings))))
         else:
             self._several.pop(member.number, None)
         self._changed()
@@ -193,14 +210,13 @@ class Members:
         """Make the templates of several faces anew, where the ranks of faces may have changed."""
         if not self._stale:
             return
+        if self._several:
+            weight, start = self._weights(), self._starts()
+            for number, embeddings in self._several.items():
+                row = self._row_of_number[number]
+                weights = weight[start[row] : start[row] + len(embeddings)]
+                self._index.replace(row, searched_by(embeddings, weights))
         self._stale = False
-        if not self._several:
-            return
-        weight, start = self._weights(), self._starts()
-        for number, embeddings in self._several.items():
-            row = self._row_of_number[number]
-            weights = weight[start[row] : start[row] + len(embeddings)]
-            self._index.replace(row, person_template(embeddings, weights))
 
     def _starts(self) -> Int[ndarray, " p"]:
         counts = np.fromiter((len(each.face_ids) for each in self._by_row), np.int64, len(self._by_row))

@@ -38,8 +38,8 @@ from vlrface.gallery.answers import (
     StoredFace,
 )
 from vlrface.gallery.duplicates import find_duplicates
+from vlrface.gallery.members import searched_by
 from vlrface.gallery.store import KeptFace, UnknownPersonError
-from vlrface.metrics.templates import person_template
 from vlrface.types import VlrfaceError
 
 PREFIX: Final = "vlrface"
@@ -191,7 +191,7 @@ class MilvusStore:
                 for face_id, face in zip(ids, new, strict=True)
             ],
         )
-        template = person_template(embeddings.astype(np.float32), np.ones(len(embeddings)))
+        template = searched_by(embeddings.astype(np.float32), np.ones(len(embeddings)))
         row = {"id": person, "template": template.tolist(), "key": _key(name), "value": value}
         return number + len(new), row, Enrolment(name, ids, duplicates)
 

@@ -1,5 +1,6 @@
 """What keeps a gallery: SQLite in one file by default, Milvus beyond one machine."""
 
+import unicodedata
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple, Protocol, runtime_checkable
 
@@ -88,13 +89,21 @@ class Store(Protocol):
         ...
 
 
+def kept_name(name: str) -> str:
+    """A name as it is kept: composed characters (Unicode NFC), so that é is one letter whoever wrote it."""
+    return unicodedata.normalize("NFC", name.strip())
+
+
 def check_name(name: str) -> str:
-    """A person's name as it is kept.
+    """A new person's name as it is kept.
 
     Raises:
-        VlrfaceError: it is empty, longer than 200 characters, or holds control characters.
+        VlrfaceError: it is empty, longer than 200 characters, or could not stand in an address or a list: it holds a
+            slash or control characters, or is "." or "..".
     """
-    stripped = name.strip()
-    if not stripped or len(stripped) > _LONGEST_NAME or not stripped.isprintable():
-        raise VlrfaceError(f"{name[:40]!r} is no name for a person: give 1 to {_LONGEST_NAME} printable characters")
-    return stripped
+    kept = kept_name(name)
+    if not kept or len(kept) > _LONGEST_NAME or not kept.isprintable() or "/" in kept or kept in (".", ".."):
+        raise VlrfaceError(
+            f"{name[:40]!r} is no name for a person: give 1 to {_LONGEST_NAME} printable characters without a slash"
+        )
+    return kept

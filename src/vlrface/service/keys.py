@@ -10,9 +10,11 @@ import hmac
 import json
 import os
 import secrets
+import stat
+import sys
 import time
 from collections.abc import Generator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -210,10 +212,15 @@ def _changing(path: Path) -> Generator[None]:
 
 
 def _write(path: Path, keys: tuple[Key, ...]) -> None:
-    with written_atomically(path) as temporary:
+    """A new file is readable by its owner alone; one that is there keeps its mode and owner: a service reads it."""
+    path = path.resolve()  # a link stays one
+    before = path.stat() if path.exists() else None
+    with written_atomically(path, mode=0o600 if before is None else stat.S_IMODE(before.st_mode)) as temporary:
         values = {"version": _VERSION, "keys": [asdict(key) for key in keys]}
         temporary.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
-    path.chmod(0o600)
+        if before is not None and sys.platform != "win32":
+            with suppress(PermissionError):  # only root gives files away
+                os.chown(temporary, before.st_uid, before.st_gid)
 
 
 def _digest(text: str) -> str:

@@ -133,24 +133,27 @@ class Looker:
         async with self._room.taken(pixels):
             async with self._slots:
                 cropped = await asyncio.to_thread(self._crop_all, uploads, detect, thumbnails)
-            sights = iter(await self._sights(cropped, attention=attention))
-            return [
-                each.face if each.picture is None else self._seen(each.face, each.picture, next(sights))
-                for each in cropped
-            ]
+            sights = await self._sights(cropped, attention=attention)
+            if not attention:
+                return self._all_seen(cropped, sights)
+            async with self._slots:  # what the model saw becomes pictures
+                return await asyncio.to_thread(self._all_seen, cropped, sights)
 
     async def _sights(self, cropped: Sequence[_Cropped], *, attention: bool) -> list[Sight]:
         crops = [each.picture for each in cropped if each.picture is not None]
-        if len(crops) > self._limits.faces:
-            raise ServiceError(
-                413, "too_many_faces", f"{len(crops)} faces were found, at most {self._limits.faces} are looked at"
-            )
         if not crops:
             return []
         try:
             return await asyncio.wrap_future(self._batcher.submit(crops, attention=attention))
         except VlrfaceError as error:
             raise ServiceError(422, "not_encodable", f"A face cannot be encoded: {error}") from error
+
+    def _all_seen(self, cropped: Sequence[_Cropped], sights: Sequence[Sight]) -> list[Face]:
+        following = iter(sights)
+        return [
+            each.face if each.picture is None else self._seen(each.face, each.picture, next(following))
+            for each in cropped
+        ]
 
     def _seen(self, face: Face, crop: Picture, sight: Sight) -> Face:
         framed = None
@@ -186,6 +189,10 @@ class Looker:
                 continue
             left -= picture.size // 3
             cropped += self._faces_in(upload, place, picture, detect, thumbnails)
+            if sum(each.picture is not None for each in cropped) > self._limits.faces:
+                raise ServiceError(
+                    413, "too_many_faces", f"More than {self._limits.faces} faces: at most so many are looked at"
+                )
         if failures == len(uploads):
             raise ServiceError(415, "no_picture", "; ".join(each.face.error for each in cropped[:3]))
         return cropped

@@ -15,6 +15,7 @@ from vlrface.service.errors import ServiceError, overloaded
 from vlrface.service.settings import Limits
 
 _LONGEST_FILE_NAME = 255
+_LONGEST_HEADERS = 8192  # bytes, of a part
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,7 @@ class _Form:
         self._most = most
         self._uploads: list[Upload] = []
         self._header: tuple[bytes, bytes] = (b"", b"")
+        self._headers = 0
         self._disposition = b""
         self._field = ""
         self._name = ""
@@ -126,13 +128,21 @@ class _Form:
         return self._uploads
 
     def _begin(self) -> None:
-        self._disposition, self._data = b"", bytearray()
+        self._disposition, self._data, self._headers = b"", bytearray(), 0
 
     def _header_name(self, data: bytes, start: int, end: int) -> None:
+        self._count(end - start)
         self._header = (self._header[0] + data[start:end], self._header[1])
 
     def _header_value(self, data: bytes, start: int, end: int) -> None:
+        self._count(end - start)
         self._header = (self._header[0], self._header[1] + data[start:end])
+
+    def _count(self, more: int) -> None:
+        """Not every version of the parser bounds headers, and long ones take it seconds."""
+        self._headers += more
+        if self._headers > _LONGEST_HEADERS:
+            raise _malformed(f"a part has headers of more than {_LONGEST_HEADERS:,} bytes")
 
     def _header_end(self) -> None:
         if self._header[0].lower() == b"content-disposition":

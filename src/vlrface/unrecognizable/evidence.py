@@ -70,8 +70,8 @@ class Evidence:
 
     def to_json(self) -> dict[str, float | bool | None]:
         """Plain JSON values; NaN becomes null."""
-        rest = self.rest if np.isfinite(self.rest) else None
-        return {"value": self.value, "rest": rest, "speaks_for": self.speaks_for}
+        value, rest = (each if np.isfinite(each) else None for each in (self.value, self.rest))
+        return {"value": value, "rest": rest, "speaks_for": self.speaks_for}
 
 
 MEANINGS: Final[Mapping[str, str]] = {
