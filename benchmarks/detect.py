@@ -219,7 +219,7 @@ def best_cut(
 def main() -> None:
     """Print the table; end with one line of JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=Path(__file__).parents[2] / "shared" / "data", metavar="DIR")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="with lfw-vlr/ and weights/")
     parser.add_argument("--frames", type=int, default=12, help="of each band")
     parser.add_argument("--model", type=Path, action="append", default=[])
     parser.add_argument("--faces", type=int, default=600, help="part cut: how many")
@@ -227,7 +227,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    if not options.data.is_dir():
+    if options.data is None or not options.data.is_dir():
         give({"benchmark": "detect", "skipped": "no real data: give --data DIR"}, options.json)
         return
     weights, lfw = options.data / "weights/yunet_n_320_320.onnx", options.data / "lfw-vlr"

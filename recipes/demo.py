@@ -1,4 +1,4 @@
-"""The full method on built-in faces, from scratch, in about five minutes on two cores and without any data.
+"""The full method on built-in faces, from scratch, in about six minutes on two cores and without any data.
 
     vlrface demo
     vlrface train recipes/demo.py --out runs/demo

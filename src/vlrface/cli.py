@@ -91,6 +91,8 @@ _EXTRAS = {
     "python_multipart": "score",
     "prometheus_client": "score",
     "uvicorn": "score",
+    "cryptography": "score",
+    "ray": "ray",
 }
 
 

@@ -33,7 +33,7 @@ def detect(
         paths: Pictures, or folders of pictures.
         output: Folder for the crops, PICTURE-01.png and so on, and their table, faces.csv.
         detector: A YuNet .onnx file; auto fetches OpenCV's (227 KiB, checked by SHA-256) once into the cache folder;
-            default the one that was fetched before. Nothing else uses the network.
+            default the one that was fetched before. Nothing else is fetched.
         smallest_face: Height in pixels of the smallest face to look for; 24 takes a quarter of the time of 12.
         least_confidence: What the detector is less sure of is no face.
         cut: loose, as networks for small faces are trained (those of vlrface); aligned for models trained on aligned

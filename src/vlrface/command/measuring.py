@@ -45,7 +45,7 @@ def evaluate(
     A foreign model: vlrface evaluate model.onnx --order rgb --mean 127.5 --scale 0.00784 --benchmark survface-id
     --data DATA/survface
 
-    Saved faces: vlrface evaluate faces.npz --benchmark rejection --measure norm mine=scores.csv:quality
+    Saved faces: vlrface evaluate faces.npz --benchmark rejection --measure norm mine=mine.csv:quality
 
     Args:
         source: A checkpoint, a run's folder, an .onnx file, or a Faces file (.npz).

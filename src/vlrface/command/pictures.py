@@ -105,7 +105,8 @@ def score(
         paths: Pictures of one face each, folders with all below them, patterns ('cam*/**/*.jpg'), lists (.txt), tar
             shards, Parquet tables with a column image or path, videos.
         output: FILE.csv, FILE.parquet, FILE.html with the faces sorted by recognizability, or a folder for parts.
-        least_score: From which score a picture is accepted; default where the calibration calls it recognizable.
+        least_score: From which score a picture is accepted; default the calibration's limit, 0.5. The verdict, which
+            also asks the index, is not asked.
         accepted: File for the list of accepted pictures.
         bulk: How it is done.
         batch_size: Faces per call of the network.

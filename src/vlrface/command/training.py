@@ -93,7 +93,7 @@ def ablate(
 ) -> None:
     """Train variants of an experiment with several seeds each, measure them, and write one table that compares them.
 
-    Example: vlrface ablate recipes/study/ablation.py --data DATA --out runs/ablation --jobs 2
+    Example: vlrface ablate recipes/study/rows.py --data DATA --out runs/rows --jobs 2
     --benchmark tinyface=DATA/lfw-vlr/tinyface scface=DATA/lfw-vlr/scface
 
     The same command goes on after a stop or a kill: finished trainings are kept (OUT/VARIANT/seedK, also those that

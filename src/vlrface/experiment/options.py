@@ -60,9 +60,9 @@ class BulkOptions:
 
     Attributes:
         engine: What runs an exported model.
-        threads: Of the model; default all processors.
-        detector: Pictures are whole ones, in which this detector (.onnx) finds the faces.
-        every: Of a video, look at each so-manieth frame.
+        threads: Of the model; default all processors, with --ray one for each worker.
+        detector: Pictures are whole ones, in which this detector (.onnx, or auto) finds the faces.
+        every: Of a video, look at every N-th frame.
         restart: Begin again, whatever is done already; also write over a file that another command made.
         ray: Address of a Ray cluster that does the work ("auto", "ray://HOST:10001"), or "local" for one of this
             machine. Model, pictures and output must have the same paths on all of its machines.
@@ -89,7 +89,7 @@ class SearchOptions:
         fpir: Instead of it: the wished share of strangers that get an answer, measured likewise.
         least_score: Least score of a face that is searched or enrolled; default: any face but those that the
             calibration calls unrecognizable; 0 takes every face.
-        candidates: identify: at most so many people for a face.
+        candidates: identify only: at most so many people for a face.
         detector: Pictures are whole ones, in which this detector (.onnx, or auto) finds the faces.
         engine: What runs an exported model.
         threads: Of the model; default all processors.
