@@ -1,9 +1,11 @@
+import os
+
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 
-from vlrface.checkpoint import Checkpoint, DamagedCheckpointError, fingerprint
+from vlrface.checkpoint import Checkpoint, DamagedCheckpointError, check_name, fingerprint
 from vlrface.types import VlrfaceError
 
 
@@ -34,6 +36,13 @@ def test_a_missing_truncated_or_foreign_file_is_explained(tmp_path):
     save_file({"a": torch.ones(2)}, path)
     with pytest.raises(VlrfaceError, match="no vlrface checkpoint"):
         Checkpoint.load(path)
+
+
+def test_a_path_that_is_no_text_is_not_called_damaged(tmp_path):
+    folder = tmp_path / os.fsdecode(b"\xff")
+    for refuse in (Checkpoint.load, check_name):
+        with pytest.raises(VlrfaceError, match=r"udcff.*a checkpoint's path must be UTF-8"):
+            refuse(folder / "best.safetensors")
 
 
 def test_a_flipped_bit_is_found(tmp_path):

@@ -24,7 +24,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, uint8
 
-from vlrface.files import written_atomically
+from vlrface.files import printable, written_atomically
 from vlrface.run_folder import CARD_KEY
 from vlrface.types import VlrfaceError
 
@@ -77,6 +77,7 @@ class Checkpoint:
             DamagedCheckpointError: the file is truncated, or holds other bytes than were written.
             VlrfaceError: it is missing, or not a checkpoint of vlrface.
         """
+        check_name(path)
         if not path.is_file():
             raise VlrfaceError(
                 f"{path}: no such checkpoint. `vlrface train RECIPE --out DIR` writes DIR/best.safetensors"
@@ -98,6 +99,19 @@ class Checkpoint:
             return cls(tensors, json.loads(metadata[CARD_KEY]))
         except ValueError as error:
             raise DamagedCheckpointError(f"{path}: damaged (its card is no JSON). Take another checkpoint") from error
+
+
+def check_name(path: Path) -> None:
+    """Refuse a path that safetensors could write but not read.
+
+    Raises:
+        VlrfaceError: it is not UTF-8.
+    """
+    name = str(path.absolute())
+    if printable(name) != name:
+        raise VlrfaceError(
+            f"{printable(name)}: a checkpoint's path must be UTF-8. Rename the folder, or choose another"
+        )
 
 
 def read_card(path: Path) -> dict[str, Any] | None:

@@ -33,6 +33,15 @@ def test_samples_of_all_shards(tmp_path: Path) -> None:
     np.testing.assert_array_equal(manifest.picture(0), decode_bytes(jpeg(3), "x"))
 
 
+@pytest.mark.filterwarnings("error")
+def test_one_shard_is_indexed_once(tmp_path: Path) -> None:
+    write_shard(tmp_path / "a.tar", [("0001", sample(5, 1)), ("0002", sample(3, 2))])
+    crops = [stream_shards("a.tar", tmp_path, tmp_path / "cache") for _ in range(2)]
+    cards = [(each.index.folder / "card.json").stat().st_mtime_ns for each in crops]
+    assert cards[0] == cards[1]
+    assert crops[1].identities.tolist() == [5, 3]
+
+
 @pytest.mark.parametrize(
     ("pattern", "names"),
     [

@@ -146,6 +146,17 @@ def test_a_training_of_another_recipe_is_not_overwritten(ablated, tmp_path):
     )
     assert len(failed) == 1
     assert "head.margin_rad: there 0.3, in the recipe 0.4" in failed[0]
+    assert "arcface" not in values(ablated)["variants"]  # nor are its figures taken for the recipe's
+
+
+def test_a_table_leaves_out_what_another_recipe_trained(ablated, tmp_path, capsys):
+    recipe = tmp_path / "tiny.py"
+    recipe.write_text((ablated / "tiny.py").read_text().replace("margin=0.2", "margin=0.25"))
+    given = {"resamples": 40, "progress": False, "only_table": True}
+    assert ablate_recipe(recipe, ablated / "out", ablated, ablated / "cache", **given) == []
+    assert list(values(ablated)["variants"]) == ["arcface"]
+    assert "left out: cosface/seed0" in capsys.readouterr().err
+    assert "head.margin: there 0.2, in the recipe 0.25" in values(ablated)["context"]["failed"][0]
 
 
 def test_nothing_measured_is_a_table_too(tmp_path):

@@ -1,6 +1,7 @@
 """What training is built of: above all, that nobody who is held out is trained on."""
 
 import dataclasses
+import os
 
 import numpy as np
 import pytest
@@ -80,6 +81,44 @@ def test_no_picture_of_a_held_out_person_reaches_training_or_the_unrecognizable_
         assert sorted(set(part.labels.tolist())) == list(range(8))
     assert set(seen["pictures"]) == set(people.trained)
     assert ingredients.objective.head.classes == 8
+
+
+def one_source(experiment, folder, identities):
+    source = FolderSource(folder)
+    parts = (PartConfig(source, experiment.data.parts[0].transform),)
+    validation = dataclasses.replace(experiment.data.validation, source=source, identities=identities)
+    unrecognizable = tuple(dataclasses.replace(each, source=source) for each in experiment.data.unrecognizable)
+    data = dataclasses.replace(experiment.data, parts=parts, validation=validation, unrecognizable=unrecognizable)
+    return dataclasses.replace(experiment, data=data)
+
+
+def test_whoever_is_held_out_can_be_found_again(experiment, tmp_path):
+    """People of whom one picture alone can be decoded are trained on, not held out."""
+    save(tmp_path / "a", [f"{i}" for i in range(8)], 0)
+    for person in range(5):
+        for i in (1, 2):
+            (tmp_path / "a" / f"{person}" / f"{i}.png").write_bytes(b"broken")
+    given, places = one_source(experiment, "a", 3), Places(tmp_path, tmp_path / "cache", progress=False)
+    source = load_source(FolderSource("a"), places)
+    assert held_and_trained(given, {FolderSource("a"): source}).held.tolist() == ["5", "6", "7"]
+    with pytest.raises(VlrfaceError, match="cannot hold out 4 identities"):
+        held_and_trained(one_source(experiment, "a", 4), {FolderSource("a"): source})
+
+
+def test_a_folder_whose_name_is_no_text_can_be_trained_on(experiment, tmp_path):
+    save(tmp_path / "a", [f"{i}" for i in range(30)] + [os.fsdecode(b"\xff")], 0)
+    given, places = one_source(experiment, "a", 3), Places(tmp_path, tmp_path / "cache", progress=False)
+    assert len(build(given, places).data_fingerprint) == 16
+
+
+def test_another_teacher_is_other_data(experiment, data, tmp_path):
+    """So that a run does not go on with other targets."""
+    places = Places(data, tmp_path, progress=False)
+    plain, one = (build(each, places).data_fingerprint for each in (experiment, taught(experiment)))
+    other = dataclasses.replace(taught(experiment), teacher=MobileFaceNetConfig(32, variant="casia"))
+    found = {plain, one, build(other, places).data_fingerprint}
+    assert len(found) == 3
+    assert build(taught(experiment), places).data_fingerprint == one
 
 
 def test_a_procedural_person_is_another_one_with_another_seed(tmp_path):

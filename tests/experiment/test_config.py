@@ -25,10 +25,28 @@ from vlrface.experiment.config import (
     to_json,
 )
 from vlrface.images.framing import Framing
+from vlrface.models.backbone import InputSpec
 from vlrface.train import TrainingOptions
 from vlrface.types import VlrfaceError
 
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.py"))
+
+
+@pytest.mark.parametrize(
+    ("trunk", "name", "value", "said"),
+    [
+        (IRNetConfig(), "order", "BGR", r"IRNetConfig\.order is 'BGR': give one of 'rgb', 'bgr'"),
+        (IRNetConfig(), "depth", 20, r"IRNetConfig\.depth is 20"),
+        (IResNetConfig(), "depth", 101, r"IResNetConfig\.depth is 101"),
+        (MobileFaceNetConfig(), "variant", "CASIA", r"MobileFaceNetConfig\.variant is 'CASIA'"),
+        (InputSpec(32, 32), "order", "bgr ", "order of colours is 'bgr '"),
+    ],
+)
+def test_a_misspelt_trunk_is_refused(trunk, name, value, said):
+    # In tests the annotations are enforced before the class sees the value; in use they are not.
+    object.__setattr__(trunk, name, value)
+    with pytest.raises(VlrfaceError, match=said):
+        trunk.__post_init__()
 
 
 def small():

@@ -131,6 +131,9 @@ def test_a_checkpoint_is_a_start_for_the_same_trunk_only(frozen, data, tmp_path)
         build_recognizer(
             dataclasses.replace(frozen.model, backbone=dataclasses.replace(backbone, size=64)), data, seed=1
         )
+    casia = dataclasses.replace(frozen.model, backbone=dataclasses.replace(backbone, variant="casia"))
+    with pytest.raises(VlrfaceError, match="another trunk \\(variant 'ms1m', not 'casia'\\)"):  # of the same tensors
+        build_recognizer(casia, data, seed=1)
 
 
 def test_views_without_frozen_steps_are_refused(frozen):

@@ -73,6 +73,31 @@ def test_a_damaged_file_is_made_again(recognizer, images, tmp_path, size):
     assert again.computed == len(images)
 
 
+def test_more_than_fits_is_computed_anew(recognizer, images, tmp_path, monkeypatch):
+    monkeypatch.setattr("vlrface.experiment.stem._MOST_BYTES", 1)
+    stem = RememberedStem(recognizer, tmp_path / "maps.npy")
+    expected, _ = recognizer.embed_crops(images)
+    for _ in range(2):
+        found, _ = stem.embed_crops(images, batch_size=2)
+        np.testing.assert_allclose(found, expected, rtol=0.01, atol=0.01 * np.abs(expected).max())
+    assert stem.computed == 5 + 3  # the first batch of two was remembered
+    stem.save()
+    again = RememberedStem(recognizer, tmp_path / "maps.npy")
+    again.embed_crops(images)
+    assert again.computed == 3
+
+
+def test_inputs_of_two_sizes_have_memories_of_their_own(data, tmp_path):
+    config = dataclasses.replace(load_recipe(data / "recipe.py").model, frozen_steps=14)
+    for size in (32, 48):
+        backbone = dataclasses.replace(config.backbone, size=size)
+        network = build_recognizer(dataclasses.replace(config, backbone=backbone), None, seed=3).eval()
+        crops = np.random.default_rng(0).integers(0, 256, (2, size, size, 3), np.uint8)
+        with remembering(Model(network, {}, Trained(network, None, None, {}, tmp_path)), "set", tmp_path) as model:
+            model.encoder.embed_crops(crops)
+    assert len(list(tmp_path.glob("maps-*.npy"))) == 2
+
+
 def test_only_models_with_a_frozen_stem_are_changed(recognizer, images, tmp_path, data):
     trained = Trained(recognizer, None, None, {}, tmp_path)
     with remembering(Model(recognizer, {}, trained), "set", tmp_path) as model:

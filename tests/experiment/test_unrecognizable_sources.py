@@ -10,10 +10,10 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from vlrface.checkpoint import Checkpoint
-from vlrface.experiment.build import build
+from vlrface.experiment.build import build, held_and_trained
 from vlrface.experiment.config import FoundConfig, MobileFaceNetConfig, load_recipe, override
 from vlrface.experiment.network import load_trained
-from vlrface.experiment.sources import Places, load_statistics
+from vlrface.experiment.sources import Places, load_source, load_statistics
 from vlrface.experiment.training import train_experiment
 from vlrface.types import VlrfaceError
 
@@ -76,6 +76,22 @@ def test_other_found_faces_are_other_data(experiment, places):
     assert build(given, places).data_fingerprint == before
     (places.data / FOUND.list).write_text("file,score\na/5.png,0.99\n")
     assert build(given, places).data_fingerprint != before
+
+
+def test_found_faces_of_held_out_people_are_not_trained_with(experiment, places, capsys):
+    source = experiment.data.validation.source
+    people = held_and_trained(experiment, {source: load_source(source, places)})
+    folder = places.data / source.folder
+    files = [
+        str(next((folder / person).iterdir()).relative_to(folder)) for person in (people.held[0], people.trained[0])
+    ]
+    (places.data / "list.csv").write_text("file,score\n" + "".join(f"{file},0.9\n" for file in files))
+    given = having(experiment, FoundConfig(source.folder, "list.csv"))
+    built = build(given, places).ingredients
+    assert "1 of 2 pictures show held-out people" in capsys.readouterr().out
+    assert len(built.unrecognizable) == 1
+    picture = np.asarray(Image.open(folder / files[1]).convert("RGB"))
+    assert np.abs(built.unrecognizable[0].numpy().astype(int) - built.recognizer.prepare(picture)).max() <= 2
 
 
 def test_a_list_or_picture_that_is_missing_is_named(experiment, places):

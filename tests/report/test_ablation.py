@@ -131,6 +131,19 @@ def test_a_smaller_area_is_better():
     assert '<td class="said first">' in page
 
 
+def test_of_some_figures_neither_direction_is_better():
+    column = Column("tinyface", "spearman_recognizability_size")
+    cells = {
+        ("a", column): cell([0.2, 0.2], 0.19, 0.21),
+        ("b", column): cell([0.4, 0.4], 0.39, 0.41, Estimate(0.2, 0.1, 0.3)),
+    }
+    page = render_ablation(AblationTable("t", "a", ("a", "b"), (column,), cells, {}))
+    assert "beside a: b is different." in page
+    assert ">differs<" in page
+    assert "said first" not in page
+    assert "said second" not in page
+
+
 def test_nothing_measured_is_a_page_too(tmp_path):
     write_ablation(AblationTable("t", "a", (), (), {}, {}), tmp_path)
     assert "No training has been measured yet" in (tmp_path / "ablation.html").read_text()

@@ -11,7 +11,7 @@ from . import made
 def test_the_summary_is_a_sentence_about_the_figures() -> None:
     assert summary(made.report()).replace("\u202f", " ") == (
         "The right person is the first answer for 33.2 % (95 % interval 29.9 to 36.5 %) of 1,796 probes. "
-        "Refusing the 30 % least recognizable raises this to 42.0 %."
+        "Refusing the 30 % least recognizable changes this to 42.0 %, which may be chance."
     )
 
 
@@ -25,6 +25,14 @@ def test_the_summary_without_rank_1() -> None:
 
 def test_a_given_summary_is_taken() -> None:
     assert summary(made.report(context={"summary": "All is well."})) == "All is well."
+
+
+@pytest.mark.parametrize("value", [0.4, 0.46, 0.5])
+def test_without_an_interval_nothing_is_known(value):
+    figures = {"rank1": Estimate(0.46), "rank1@reject=0.3": Estimate(value)}
+    said = summary(Report("t", "tinyface", figures, {"probes": 9}, {}, {}))
+    assert "changes this to" in said
+    assert "which may be chance" in said
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,9 @@
 import json
+import os
 
 import pytest
 
+from vlrface.run_folder import BOARD_NAME
 from vlrface.train.journal import LOG_NAME, Journal, read_log, training_curves
 
 
@@ -38,6 +40,20 @@ def test_a_line_cut_short_by_a_kill_is_left_out(tmp_path):
     curves = training_curves(tmp_path)
     assert curves["a"].x.tolist() == [1.0]
     assert curves["a"].y.tolist() == [1.0]
+
+
+def test_a_run_goes_on_without_tensorboard(tmp_path):
+    (tmp_path / BOARD_NAME).write_text("in its place")
+    with Journal(tmp_path, start_step=0, steps=2, batch_size=2, progress=False) as journal:
+        journal.write(1, {"norm": 1.0})
+    assert "TensorBoard's events cannot be written" in (tmp_path / "log.txt").read_text()
+    assert [line["step"] for line in read_log(tmp_path / LOG_NAME)] == [1]
+
+
+def test_a_path_that_is_no_text_does_not_end_a_run(tmp_path):
+    with Journal(tmp_path, start_step=0, steps=2, batch_size=2, progress=False) as journal:
+        journal.say(f"cannot read {os.fsdecode(bytes([255]))}.png")
+    assert "cannot read \\udcff.png" in (tmp_path / "log.txt").read_text()
 
 
 def test_values_that_are_not_finite_leave_a_gap(tmp_path):

@@ -248,7 +248,8 @@ def _checked(folder: Path, root: Path) -> StreamIndex:
     """The index, if every column is what was written."""
     index = _opened(folder, root)
     for name, expected in json.loads((folder / _CARD).read_text(encoding="utf-8"))["checksums"].items():
-        if _checksum(getattr(index, name)) != expected:
+        column = getattr(index, name)
+        if column is not None and _checksum(column) != expected:  # that of one file's numbers is not asked for
             raise ValueError(f"the checksum of {name} is another")
     return index
 

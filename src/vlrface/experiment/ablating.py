@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from vlrface.checkpoint import read_card
 from vlrface.evaluate.ablation import AblationTable, Column, Cost, RunFigures, check_columns, tabulate
-from vlrface.experiment.ablation import Ablation, Training, is_finished, load_ablation
+from vlrface.experiment.ablation import Ablation, Training, check_configuration, is_finished, load_ablation
 from vlrface.experiment.ablation_jobs import INTERRUPTED, Running, Task, run_tasks
 from vlrface.experiment.ablation_measures import (
     MEASUREMENTS,
@@ -27,6 +27,7 @@ from vlrface.experiment.ablation_measures import (
 )
 from vlrface.experiment.ablation_run import Job
 from vlrface.experiment.environment import environment
+from vlrface.experiment.source_config import place_of
 from vlrface.report import ablation_overview, write_ablation
 from vlrface.report.wording import duration
 from vlrface.train.loop import BEST_NAME, LAST_NAME, TrainingInterruptedError
@@ -106,6 +107,7 @@ class _Session:
     options: _Options
     failed: list[str] = field(default_factory=list[str])
     _found: dict[Training, dict[str, RunFigures]] = field(default_factory=dict[Training, dict[str, RunFigures]])
+    _left_out: dict[Training, str] = field(default_factory=dict[Training, str])
     _cards: dict[Training, dict[str, Any]] = field(default_factory=dict[Training, dict[str, Any]])
 
     def __post_init__(self) -> None:
@@ -119,12 +121,23 @@ class _Session:
             self.look(training)
 
     def look(self, training: Training) -> None:
-        """Read what a training has measured; figures that no table shows are forgotten."""
+        """Read what a training has measured; figures that no table shows are forgotten.
+
+        A training of another configuration, as after the recipe was edited, is named and left out.
+        """
         folder = training.folder(self.options.out)
         card = read_card(folder / BEST_NAME)
         fingerprint = None if card is None else str(card.get("fingerprint"))
         found: dict[str, RunFigures] = {}
         experiment, asked = self.ablation.experiment(training), self._wanted()
+        self._found[training], self._cards[training] = {}, {}
+        last = read_card(folder / LAST_NAME) or card
+        if last is not None:
+            try:
+                check_configuration(folder, last, experiment)
+            except VlrfaceError as error:
+                self._left_out[training] = f"{training}: {error}"
+                return
         for each in MEASUREMENTS:
             data = data_name(each, experiment, self.options.benchmarks) if each in asked else None
             measured = load_samples(samples_path(folder, each), fingerprint, data, self.options.settings)
@@ -133,7 +146,7 @@ class _Session:
                 figures = {name: figure for name, figure in measured.figures.items() if name in kept}
                 found[each.name] = RunFigures(figures, measured.crops, measured.data, measured.counts)
         self._found[training] = found
-        self._cards[training] = read_card(folder / LAST_NAME) or card or {}
+        self._cards[training] = last or {}
 
     def train(self, trainings: Sequence[Training]) -> None:
         """Train and measure what is missing, and rewrite the table after each."""
@@ -243,7 +256,7 @@ class _Session:
             "environment": environment(),
             "trained_on": _sources(self.ablation),
             "data": data,
-            "failed": list(self.failed),
+            "failed": [*self.failed, *self._only_left_out()],
         }
 
     def write(self) -> None:
@@ -256,6 +269,12 @@ class _Session:
         print(f"table  {self.options.out / 'ablation.html'}, .tex, .md, .json")
         for line in self.failed:
             print(f"failed: {line}", file=sys.stderr)
+        for line in self._only_left_out():
+            print(f"left out: {line}", file=sys.stderr)
+
+    def _only_left_out(self) -> list[str]:
+        """Trainings that are not in the table, and were not asked for."""
+        return [line for line in self._left_out.values() if line not in self.failed]
 
 
 class _Progress:
@@ -310,7 +329,7 @@ class _Progress:
 def _sources(ablation: Ablation) -> list[str]:
     """Folders of training pictures, of all variants."""
     parts = [part.source for experiment in ablation.variants.values() for part in experiment.data.parts]
-    return list(dict.fromkeys(getattr(source, "folder", "procedural faces") for source in parts))
+    return list(dict.fromkeys(place_of(source) or "procedural faces" for source in parts))
 
 
 def _last_line(log: Path) -> str:

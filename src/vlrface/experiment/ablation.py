@@ -140,14 +140,23 @@ def is_finished(folder: Path, experiment: Experiment) -> bool:
     card = read_card(folder / LAST_NAME)
     if card is None:
         return False
+    check_configuration(folder, card, experiment)
+    done = int(card["epochs_done"]) >= experiment.training.epochs
+    return done and (folder / BEST_NAME).is_file()
+
+
+def check_configuration(folder: Path, card: Mapping[str, Any], experiment: Experiment) -> None:
+    """Refuse a checkpoint of another configuration, as `is_finished` compares them.
+
+    Raises:
+        VlrfaceError: the training is one of another experiment.
+    """
     differences = list(_differences(card["config"], to_json(experiment)))
     if differences:
         raise VlrfaceError(
             f"{folder} holds a training of another configuration ({'; '.join(differences[:3])}): move it away, give "
             "another --out, or put the recipe back as it was"
         )
-    done = int(card["epochs_done"]) >= experiment.training.epochs
-    return done and (folder / BEST_NAME).is_file()
 
 
 def _differences(there: Any, asked: Any, where: str = "") -> Iterator[str]:

@@ -142,7 +142,7 @@ def _faces(
             place = benchmarks[measurement.faces]
             benchmark = read_layout(place, _LAYOUTS.get(measurement.faces, "auto"))
             faces = encode_benchmark(model, benchmark, place, flip=True, batch_size=_BATCH, progress=False)
-    faces.save(path)
+        faces.save(path)  # before the memory is written, which may fail without loss
     return faces
 
 

@@ -49,7 +49,8 @@ class Built:
 
     Attributes:
         ingredients: the objects of the run.
-        data_fingerprint: changes with the pictures and with who is trained on; a resumed run must have the same.
+        data_fingerprint: changes with the pictures, with who is trained on and with what a teacher says; a resumed run
+            must have the same.
     """
 
     ingredients: Ingredients
@@ -70,13 +71,17 @@ def build(experiment: Experiment, places: Places) -> Built:
     parts: list[Part] = []
     teachers: list[Tensor | None] = []
     pictures: list[str] = []
+    lessons: list[str] = []
     for part in config.parts:
         source = loaded[part.source]
         source = source.rows(source.usable(people.trained))
         pictures.append(source.manifest.fingerprint())
         parts.append(training_part(part, source, people.trained, places))
         taught = part.teacher is not None and experiment.teacher is not None
-        teachers.append(teacher_embeddings(experiment, part, source, places) if taught else None)
+        said = teacher_embeddings(experiment, part, source, places) if taught else None
+        teachers.append(None if said is None else said.embeddings)
+        if said is not None:
+            lessons.append(said.key)
     options = experiment.training
     # Here already: frozen steps may have much to do before training begins.
     recognizer = build_recognizer(experiment.model, places.data, experiment.seed).to(chosen_device(options.device))
@@ -104,7 +109,7 @@ def build(experiment: Experiment, places: Places) -> Built:
             *validated.decoded(places), unrecognizable, predicts(experiment), place_of(config.validation.source)
         ),
     )
-    return Built(ingredients, _data_fingerprint(loaded.values(), people))
+    return Built(ingredients, _data_fingerprint(loaded.values(), people, lessons))
 
 
 def _measured_inputs(recognizer: Recognizer, crops: UInt8[Tensor, "m h w 3"] | None) -> Tensor | None:
@@ -112,11 +117,12 @@ def _measured_inputs(recognizer: Recognizer, crops: UInt8[Tensor, "m h w 3"] | N
     return crops if crops is None or recognizer.frozen_steps == 0 else frozen_maps(recognizer.eval(), crops)
 
 
-def _data_fingerprint(loaded: Iterable[Loaded], people: "People") -> str:
+def _data_fingerprint(loaded: Iterable[Loaded], people: "People", lessons: Sequence[str]) -> str:
     digest = hashlib.sha256()
     for source in loaded:
         digest.update(source.manifest.fingerprint().encode())
-    digest.update("\n".join([*people.trained.tolist(), "held out", *people.held.tolist()]).encode())
+    names = [*people.trained.tolist(), "held out", *people.held.tolist(), *lessons]
+    digest.update("\n".join(names).encode("utf-8", "surrogateescape"))  # the name of a folder may be any bytes
     return digest.hexdigest()[:16]
 
 
@@ -193,9 +199,17 @@ def validator(
         unrecognizable: inputs of unrecognizable faces, for the calibration.
         predicts: whether the recognizability index is trained; otherwise nothing is calibrated.
         place: where the crops are from, for people; None for built-in faces.
+
+    Raises:
+        VlrfaceError: nobody has two crops that can be decoded.
     """
     good = np.flatnonzero(crops.failures == "")
     manifest, crops = manifest.rows(good), crops.rows(good)
+    if not (np.unique(manifest.identities, return_counts=True)[1] > 1).any():
+        raise VlrfaceError(
+            "no held-out person has two pictures that can be decoded, so that nobody could be found again: repair "
+            "them, or raise data.validation.identities"
+        )
 
     def validate(recognizer: Recognizer, statistics: UnrecognizableStatistics | None) -> Validation:
         del statistics  # of single crops in training precision; faces in use are flip-fused, so they are measured so

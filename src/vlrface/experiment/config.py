@@ -36,6 +36,12 @@ from vlrface.train import TrainingOptions
 from vlrface.types import VlrfaceError
 
 
+def _check_choice(name: str, value: object, choices: tuple[object, ...]) -> None:
+    # A recipe is Python: no type checker stands between a misspelt word and another network.
+    if value not in choices:
+        raise VlrfaceError(f"{name} is {value!r}: give one of {', '.join(map(repr, choices))}")
+
+
 @dataclass(frozen=True)
 class MobileFaceNetConfig:
     """MobileFaceNet, 128-d, 1.0 M parameters.
@@ -50,6 +56,9 @@ class MobileFaceNetConfig:
     size: int = 112
     weights: str | None = None
     variant: Literal["ms1m", "casia"] = "ms1m"
+
+    def __post_init__(self) -> None:
+        _check_choice("MobileFaceNetConfig.variant", self.variant, ("ms1m", "casia"))
 
 
 @dataclass(frozen=True)
@@ -66,6 +75,9 @@ class IResNetConfig:
     depth: Literal[18, 34, 50, 100] = 18
     size: int = 112
     weights: str | None = None
+
+    def __post_init__(self) -> None:
+        _check_choice("IResNetConfig.depth", self.depth, (18, 34, 50, 100))
 
 
 @dataclass(frozen=True)
@@ -85,6 +97,10 @@ class IRNetConfig:
     size: int = 112
     weights: str | None = None
     order: Literal["rgb", "bgr"] = "bgr"
+
+    def __post_init__(self) -> None:
+        _check_choice("IRNetConfig.depth", self.depth, (18, 34, 50, 101))
+        _check_choice("IRNetConfig.order", self.order, ("rgb", "bgr"))
 
 
 BackboneConfig = MobileFaceNetConfig | IResNetConfig | IRNetConfig

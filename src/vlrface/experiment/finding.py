@@ -22,7 +22,7 @@ from vlrface.encode import encode
 from vlrface.experiment.encoding import encode_destroyed
 from vlrface.experiment.model import Model, load_model
 from vlrface.experiment.options import ModelOptions
-from vlrface.files import write_json, written_atomically
+from vlrface.files import printable, write_json, written_atomically
 from vlrface.images.decode import DecodeError
 from vlrface.images.degrade import UNRECOGNIZABLE, DegradationRange, degraded
 from vlrface.metrics.cosine import unit_rows
@@ -180,13 +180,19 @@ def write_discovery(output: Path, found: Discovery, faces: Faces, facts: Mapping
     from safetensors.numpy import save_file
 
     order = np.flatnonzero(found.found)[np.argsort(-found.scores[found.found], kind="stable")]
+    listed = [row for row in order.tolist() if printable(str(faces.names[row])) == str(faces.names[row])]
+    if len(listed) < len(order):
+        print(
+            f"{len(order) - len(listed)} of the found files have names that are not UTF-8: they are not listed, for "
+            "training could not read them. Rename them"
+        )
     with (
         written_atomically(output / "unrecognizable.csv") as temporary,
-        temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
+        temporary.open("w", newline="", encoding="utf-8") as file,
     ):
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("file", "score"))
-        writer.writerows((str(faces.names[row]), f"{found.scores[row]:.4f}") for row in order)
+        writer.writerows((str(faces.names[row]), f"{found.scores[row]:.4f}") for row in listed)
     index, what = _index(found, faces)
     statistics = {"mean": float(index.mean()), "deviation": float(index.std())}
     tensors = {"center": found.center.astype(np.float32)}

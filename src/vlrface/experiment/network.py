@@ -14,6 +14,7 @@ from vlrface.experiment.config import (
     MobileFaceNetConfig,
     ModelConfig,
     model_from_json,
+    to_json,
 )
 from vlrface.experiment.model_files import check_model
 from vlrface.losses.recognizability import UnrecognizableStatistics
@@ -38,7 +39,7 @@ def build_backbone(config: BackboneConfig, data: Path | None, seed: int = 0) -> 
     """The trunk, with its starting weights if `data` is given."""
     weights = data / config.weights if data is not None and config.weights is not None else None
     if weights is not None and read_card(weights) is not None:
-        return _trained_trunk(build_backbone(config, None, seed), weights)
+        return _trained_trunk(build_backbone(config, None, seed), config, weights)
     if weights is None:
         return _new_backbone(config, seed)
     if isinstance(config, MobileFaceNetConfig):
@@ -58,10 +59,19 @@ def _new_backbone(config: BackboneConfig, seed: int) -> Backbone:
     return irnet(config.depth, InputSpec(config.size, config.size, order=config.order), seed=seed)
 
 
-def _trained_trunk(backbone: Backbone, path: Path) -> Backbone:
+def _trained_trunk(backbone: Backbone, config: BackboneConfig, path: Path) -> Backbone:
     """The backbone with the weights that it has in a checkpoint of ours, whatever else that holds."""
+    checkpoint = Checkpoint.load(path)
+    # What no tensor tells: the order of colours, and constants.
+    trained = checkpoint.card.get("config", {}).get("model", {}).get("backbone", {})
+    for name, value in to_json(replace(config, weights=None)).items():
+        if name != "weights" and trained.get(name, value) != value:
+            raise VlrfaceError(
+                f"{path}: a checkpoint of another trunk ({name} {trained[name]!r}, not {value!r}). Set model.backbone "
+                "to the kind, size and order it was trained with"
+            )
     try:
-        backbone.load_state_dict(_served(Checkpoint.load(path), "backbone"))
+        backbone.load_state_dict(_served(checkpoint, "backbone"))
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
         raise VlrfaceError(

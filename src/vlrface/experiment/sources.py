@@ -1,5 +1,6 @@
 """From a configured source to decoded crops."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -196,7 +197,9 @@ def held_people(source: Loaded, config: ValidationConfig) -> ndarray:
         counts = np.bincount(source.who, minlength=len(labels))
         drawn = drawn_persons(labels[counts > 0], counts[counts > 0], config.identities, config.seed)
         return np.sort(source.known[np.isin(labels, drawn)])
-    _, held = hold_out(source.manifest, config.identities, seed=config.seed)
+    assert isinstance(source.crops, Crops)  # as in `Loaded.decoded`  # noqa: S101
+    decodable = source.manifest.rows(source.crops.failures == "")  # who has one picture left cannot be found again
+    _, held = hold_out(decodable, config.identities, seed=config.seed)
     return np.unique(source.people[np.isin(source.manifest.identities, held.identities)])
 
 
@@ -238,7 +241,8 @@ def unrecognizable_inputs(
 
     Args:
         configs: where they come from.
-        loaded: by source, the pictures that are to be destroyed; by list, those that were found.
+        loaded: by source, the pictures that are to be destroyed; by list, those that were found. A found picture that
+            is a held-out person's file in a source is left out.
         people: whose pictures may be destroyed (none who is held out).
         recognizer: whose inputs they are.
 
@@ -248,10 +252,34 @@ def unrecognizable_inputs(
     pictures: list[UInt8[ndarray, "_ _ 3"]] = []
     for config in configs:
         if isinstance(config, FoundConfig):
-            pictures += [loaded[config].crops[row] for row in range(len(loaded[config].crops))]
+            pictures += _found_of_others(loaded, config, people)
         else:
             pictures += _destroyed(config, loaded[config.source], people)
     return torch.from_numpy(np.stack([recognizer.prepare(each) for each in pictures])) if pictures else None
+
+
+def _found_of_others(
+    loaded: Mapping[Source | FoundConfig, Loaded], config: FoundConfig, people: ndarray
+) -> list[UInt8[ndarray, "_ _ 3"]]:
+    """The found pictures, without files of people who are not trained on."""
+    held: set[str] = set()
+    for source, each in loaded.items():
+        manifest = each.manifest
+        if not isinstance(source, FoundConfig) and isinstance(manifest, Manifest) and manifest.root is not None:
+            held.update(_files(manifest, np.flatnonzero(~np.isin(each.people, people))))
+    found = loaded[config]
+    assert isinstance(found.manifest, Manifest)  # a list of files  # noqa: S101
+    files = _files(found.manifest, np.arange(len(found.manifest)))
+    rows = [row for row, file in enumerate(files) if file not in held]
+    if len(rows) < len(files):
+        print(f"{config.list}: {len(files) - len(rows)} of {len(files)} pictures show held-out people: left out")
+    return [found.crops[row] for row in rows]
+
+
+def _files(manifest: Manifest, rows: Int[ndarray, " m"]) -> list[str]:
+    """The files of some rows, links followed."""
+    assert manifest.root is not None  # the caller has looked  # noqa: S101
+    return [os.path.realpath(manifest.root / str(name)) for name in manifest.sources[rows]]
 
 
 def _destroyed(config: UnrecognizableConfig, source: Loaded, people: ndarray) -> list[UInt8[ndarray, "_ _ 3"]]:

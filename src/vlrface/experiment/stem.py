@@ -1,7 +1,7 @@
 """Encoding with a frozen stem: what its steps make of a picture is remembered for all networks that share it."""
 
 import hashlib
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +18,7 @@ from vlrface.models.backbone import InputSpec
 from vlrface.models.recognizer import Recognizer
 
 _DIGEST_BYTES = 16
+_MOST_BYTES = 2**31  # of new maps, in memory until they are written
 
 
 @contextmanager
@@ -36,7 +37,8 @@ def remembering(model: Model, pictures: str, cache: Path) -> Generator[Model]:
         yield model
         return
     recognizer = model.trained.recognizer
-    key = hashlib.sha256(f"{frozen_fingerprint(recognizer)} {pictures}".encode()).hexdigest()[:24]
+    size = f"{recognizer.input.height}x{recognizer.input.width}"
+    key = hashlib.sha256(f"{frozen_fingerprint(recognizer)} {size} {pictures}".encode()).hexdigest()[:24]
     encoder = RememberedStem(recognizer, cache / f"maps-{key}.npy")
     yield replace(model, encoder=encoder)
     encoder.save()
@@ -44,6 +46,8 @@ def remembering(model: Model, pictures: str, cache: Path) -> Generator[Model]:
 
 class RememberedStem:
     """An `Encoder` around a recognizer with frozen steps.
+
+    So much is remembered, and no more: what lies beyond `_MOST_BYTES` of new maps is computed anew each time.
 
     Attributes:
         computed: pictures that were not remembered.
@@ -98,13 +102,18 @@ class RememberedStem:
             return
         shape = next(iter(new.values())).shape
         # Digests and maps in one array: a file holds both of each picture, whoever wrote it last.
-        records = np.empty(len(rows) + len(new), [("digest", np.uint8, _DIGEST_BYTES), ("maps", np.float16, shape)])
-        records["digest"] = np.frombuffer(b"".join([*rows, *new]), np.uint8).reshape(-1, _DIGEST_BYTES)
-        if rows:
-            records["maps"][: len(rows)] = kept
-        records["maps"][len(rows) :] = np.stack(list(new.values()))
+        record = np.dtype([("digest", np.uint8, _DIGEST_BYTES), ("maps", np.float16, shape)])
+        header = {
+            "descr": np.lib.format.dtype_to_descr(record),
+            "fortran_order": False,
+            "shape": (len(rows) + len(new),),
+        }
         with written_atomically(self._path) as temporary, temporary.open("wb") as file:
-            np.save(file, records)
+            np.lib.format.write_array_header_1_0(file, header)
+            for digest, row in rows.items():
+                file.write(digest + kept[row].tobytes())
+            for digest, maps in new.items():
+                file.write(digest + np.ascontiguousarray(maps).tobytes())
 
     def _read(self) -> tuple[ndarray, dict[bytes, int]]:
         try:
@@ -116,10 +125,19 @@ class RememberedStem:
 
     def _maps(self, images: UInt8[ndarray, "b h w 3"]) -> Float16[ndarray, "b mh mw c"]:
         digests = [hashlib.blake2b(image.tobytes(), digest_size=_DIGEST_BYTES).digest() for image in images]
+        passing: dict[bytes, Float16[ndarray, "h w c"]] = {}
         unknown = [i for i, digest in enumerate(digests) if digest not in self._rows and digest not in self._new]
         if unknown:
             crops = torch.from_numpy(np.ascontiguousarray(images[unknown]))
             made = frozen_maps(self._recognizer, crops).numpy()
-            self._new |= {digests[i]: each for i, each in zip(unknown, made, strict=True)}
+            passing = {digests[i]: each for i, each in zip(unknown, made, strict=True)}
+            if len(self._new) * made[0].nbytes < _MOST_BYTES:
+                self._new |= passing
             self.computed += len(unknown)
-        return np.stack([self._new[d] if d in self._new else self._kept[self._rows[d]] for d in digests])
+        return np.stack([self._held(digest, passing) for digest in digests])
+
+    def _held(self, digest: bytes, passing: Mapping[bytes, Float16[ndarray, "h w c"]]) -> Float16[ndarray, "h w c"]:
+        for known in (passing, self._new):
+            if digest in known:
+                return known[digest]
+        return self._kept[self._rows[digest]]

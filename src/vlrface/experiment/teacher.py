@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, NamedTuple
 
 import numpy as np
 import torch
@@ -32,9 +32,19 @@ from vlrface.types import VlrfaceError
 _BLOCK: Final = 65_536  # pictures whose embeddings are in memory at once
 
 
-def teacher_embeddings(
-    experiment: Experiment, part: PartConfig, source: Loaded, places: Places
-) -> Float[Tensor, "n d"]:
+class Taught(NamedTuple):
+    """What a teacher says of a source.
+
+    Attributes:
+        embeddings: one for each row.
+        key: changes with the teacher's weights and the pictures it sees.
+    """
+
+    embeddings: Float[Tensor, "n d"]
+    key: str
+
+
+def teacher_embeddings(experiment: Experiment, part: PartConfig, source: Loaded, places: Places) -> Taught:
     """The teacher's flip-fused embedding of the aligned picture of the same name, per row of `source`.
 
     Kept in the cache folder, under a name that changes with the teacher's weights and the pictures. For a streamed
@@ -70,8 +80,8 @@ def teacher_embeddings(
             raise VlrfaceError(f"{path} went away while it was used. Do not clear the cache folder during a run")
     if isinstance(source.crops, StreamedCrops):
         chosen = hashlib.sha256(rows.astype(np.int64).data).hexdigest()[:12]
-        return _mapped_rows(path.with_stem(f"{path.stem}-{chosen}"), embeddings, rows)
-    return torch.from_numpy(embeddings[rows])
+        return Taught(_mapped_rows(path.with_stem(f"{path.stem}-{chosen}"), embeddings, rows), key)
+    return Taught(torch.from_numpy(embeddings[rows]), key)
 
 
 def _write(file: BinaryIO, teacher: Recognizer, aligned: Loaded, device: torch.device, progress: bool) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from vlrface.checkpoint import check_name
 from vlrface.experiment.build import build
 from vlrface.experiment.config import Experiment, load_recipe, override, to_json
 from vlrface.experiment.environment import environment
@@ -62,6 +63,7 @@ def run_training(
 
 def train_experiment(experiment: Experiment, folder: Path, places: Places, *, hook: Hook | None = None) -> Outcome:
     """Train into a folder, with the resolved configuration and the environment beside the checkpoints."""
+    check_name(folder)
     config = to_json(experiment)
     # What is decoded or computed once is then found by the other processes of a machine.
     with first_here_then_others("the preparation of the data"):

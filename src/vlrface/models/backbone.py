@@ -29,7 +29,7 @@ class InputSpec:
         order: the channel order the network was trained with; crops are RGB always and are turned round if needed.
 
     Raises:
-        VlrfaceError: a side is under 16 pixels, or the scale is not positive.
+        VlrfaceError: a side is under 16 pixels, the scale is not positive, or the order is none.
     """
 
     height: int
@@ -44,6 +44,8 @@ class InputSpec:
                 f"an input of {self.height} x {self.width} pixels is too small: a side needs at least {STRIDE}. "
                 "Crops of any size are enlarged to the input, so choose 32 or more"
             )
+        if self.order not in ("rgb", "bgr"):
+            raise VlrfaceError(f"the input's order of colours is {self.order!r}: give 'rgb' or 'bgr'")
         if not self.scale > 0:
             raise VlrfaceError(f"the input scale is {self.scale}, but must be above 0")
 

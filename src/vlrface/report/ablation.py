@@ -17,7 +17,7 @@ from vlrface.report.ablation_tables import (
 from vlrface.report.names import count_name, meaning
 from vlrface.report.page import Panel
 from vlrface.report.template import render
-from vlrface.report.verdicts import apart
+from vlrface.report.verdicts import apart, is_better
 from vlrface.report.wording import interval_text, listed, points, value_text
 
 _MISSING: Final = "–"
@@ -86,12 +86,13 @@ def _summary(table: AblationTable) -> str:
     compared = {variant: cell for variant, cell in cells.items() if cell.difference is not None}
     if not compared:
         return f"{of}: nothing to compare with {table.baseline} yet."
-    less = meaning(column.figure).better == "less"
     certain = {v: c.difference.value for v, c in compared.items() if c.certain and c.difference is not None}
-    better = [variant for variant, gain in certain.items() if (gain < 0) == less]
-    worse = [variant for variant in certain if variant not in better]
-    parts = [f"{_listed(names)} {'is' if len(names) == 1 else 'are'} {word}" for names, word in
-             ((better, "better"), (worse, "worse")) if names]  # fmt: skip
+    known = meaning(column.figure)
+    groups = {
+        word: [variant for variant, gain in certain.items() if is_better(gain, known) is way]
+        for word, way in (("better", True), ("worse", False), ("different", None))
+    }
+    parts = [f"{_listed(names)} {'is' if len(names) == 1 else 'are'} {word}" for word, names in groups.items() if names]
     rest = len(compared) - len(certain)
     if rest:
         which = "all others" if not parts and rest > 1 else "the other" if not parts else f"{rest} more"
@@ -141,9 +142,9 @@ def _entry(table: AblationTable, variant: str, column: Column) -> Entry:
         said = "baseline" if variant == table.baseline else ""
         return Entry(value, spread, interval, "", "", said, "")
     unit = apart(known.unit)
-    better = (found.difference.value > 0) == (known.better == "more")
-    verdict = "may be chance" if not found.certain else "better" if better else "worse"
-    tone = "" if not found.certain else "first" if better else "second"
+    better = is_better(found.difference.value, known)
+    verdict = "may be chance" if not found.certain else "differs" if better is None else "better" if better else "worse"
+    tone = "" if not found.certain or better is None else "first" if better else "second"
     between = interval_text(found.difference, unit)
     return Entry(value, spread, interval, value_text(found.difference, unit), between, verdict, tone)
 

@@ -14,6 +14,7 @@ from vlrface.report.ablation_tables import mean_text
 from vlrface.report.forest import PAGE, WIDTH
 from vlrface.report.names import meaning
 from vlrface.report.svg import Drawing, Ink, draw
+from vlrface.report.verdicts import is_better
 
 _ROW: Final = 2.9 * PAGE.size
 _FOOT: Final = 2.0 * PAGE.size
@@ -62,8 +63,9 @@ def _rows(table: AblationTable, column: Column) -> list[_Row]:
         values = tuple(scale * value for value in cell.values.values() if np.isfinite(value))
         text = mean_text(cell, unit) + ("\u202f%" if unit == "share" else "")
         gain = 0.0 if cell.difference is None else cell.difference.value
-        better = (gain > 0) == (meaning(column.figure).better != "less")
-        rows.append(_Row(variant, values, mean, low, high, text, cell.certain, better, variant == table.baseline))
+        better = is_better(gain, meaning(column.figure))
+        certain = cell.certain and better is not None
+        rows.append(_Row(variant, values, mean, low, high, text, certain, bool(better), variant == table.baseline))
     return rows
 
 

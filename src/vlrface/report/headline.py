@@ -81,7 +81,7 @@ def _after_reject(figures: Mapping[str, Estimate], name: str) -> list[str]:
     if refused is None:
         return []
     gain = figures.get(f"{head}_gain@{condition}", Estimate(refused.value - figures[name].value))
-    known = not (gain.low <= 0 <= gain.high)  # an interval that holds 0, or none
+    known = gain.low > 0 or gain.high < 0  # not with an interval that holds 0, nor without one
     change = "changes" if not known else "raises" if gain.value > 0 else "lowers"
     doubt = "" if known else ", which may be chance"
     return [f"Refusing the {threshold('0.3')} least recognizable {change} this to {percent(refused.value)}{doubt}."]

@@ -17,6 +17,11 @@ def apart(unit: Unit) -> Literal["gain", "difference"]:
     return "gain" if unit in ("share", "gain") else "difference"
 
 
+def is_better(difference: float, known: Meaning) -> bool | None:
+    """Whether a difference is for the better; None of a figure that neither direction is better of."""
+    return (difference > 0) == (known.better == "more") if known.better else None
+
+
 def verdict(found: Compared, known: Meaning, names: tuple[str, str]) -> str:
     """Which model is better, or why none is said to be.
 
@@ -24,9 +29,9 @@ def verdict(found: Compared, known: Meaning, names: tuple[str, str]) -> str:
     """
     if not found.certain:
         return CHANCE if np.isfinite(found.difference.low) else "no interval"
-    if not known.better:
+    first = is_better(found.difference.value, known)
+    if first is None:
         return "differs"
-    first = (found.difference.value > 0) == (known.better == "more")
     return f"{names[0] if first else names[1]} is better"
 
 

@@ -36,7 +36,9 @@ class Diary:
         try:
             with self._path.open("ab") as file:  # at once, so that it stands there whatever comes next
                 # A kill may have cut the line before short.
-                file.write((f"{self._unfinished()}{now}  " + " ".join(text.split()) + "\n").encode())
+                file.write(
+                    (f"{self._unfinished()}{now}  " + " ".join(text.split()) + "\n").encode("utf-8", "backslashreplace")
+                )
         except OSError as error:
             if not self._broken:
                 print(f"warning: cannot write {self._path}: {error.strerror or error}", file=sys.stderr)

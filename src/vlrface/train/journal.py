@@ -69,7 +69,7 @@ class Journal:
         self._sitting = begin_sitting(folder, step=start_step, steps=steps)
         # Unbuffered: what could not be written is not tried again when the file is closed.
         self._file = self._path.open("ab", buffering=0)
-        self._board = _board(folder / BOARD_NAME, start_step)
+        self._board: Any = _NoBoard()
         # Counting crops, not steps, makes tqdm show img/s beside the time that is left.
         self._bar = tqdm(
             total=steps * batch_size,
@@ -81,6 +81,10 @@ class Journal:
             dynamic_ncols=True,
         )
         self._batch_size = batch_size
+        try:
+            self._board = _board(folder / BOARD_NAME, start_step)
+        except OSError as error:
+            self.say(f"warning: TensorBoard's events cannot be written ({error}); the run goes on without them")
         began = "begins" if start_step == 0 else f"goes on from step {start_step}"
         self._diary.write(f"{began}: {steps} steps of {batch_size} crops; {here()}")
 
