@@ -229,7 +229,8 @@ class FoundConfig:
 
     Attributes:
         pool: folder of the pictures, relative to the data folder.
-        list: the `unrecognizable.csv` that was written of it, relative to the data folder; all it lists are taken.
+        list: the `unrecognizable.csv` that was written of it, relative to the data folder; all it lists are taken, but
+            for files that are pictures of held-out people in a source of the recipe.
     """
 
     pool: str
