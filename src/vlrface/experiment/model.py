@@ -67,11 +67,8 @@ def load_model(
         exported = read_export_card(source)
         if exported is None:
             return _by_views(encoder, Model(encoder, encoder.meta, space=encoder.space), views)
-        meta = {
-            **encoder.meta,
-            **exported.meta(),
-            "fingerprint": encoder.space,
-        }  # it may be used otherwise than exported
+        # The fingerprint of how it is used, which may be otherwise than it was exported for.
+        meta = {**encoder.meta, **exported.meta(), "fingerprint": encoder.space}
         model = Model(encoder, meta, space=encoder.space)
         return _by_views(encoder, model, max(views, exported.views))
     if options != ModelOptions():

@@ -74,7 +74,7 @@ class TrainingOptions:
         weight_decay: at least 0; on convolution and linear weights and prototypes; never on norms, biases and PReLU
             slopes.
         schedule: of all three rates.
-        clip_norm: largest gradient norm, above 0, or None. Look at the logged norm first: at scale 32 the ordinary norm
+        clip_norm: largest gradient norm, finite and above 0, or None. Look at the logged norm first: at scale 32 the ordinary norm
             lies well above 5, and clipping there costs accuracy.
         precision: "bf16" runs the trunk under autocast; "auto" does so where the machine has instructions for it, else
             runs it in float32. Losses are float32 always.
@@ -163,7 +163,7 @@ class TrainingOptions:
         if self.layer_decay is not None:
             self._check("layer_decay", 0 < self.layer_decay <= 1, "lie in (0, 1], or be None for one rate")
         if self.clip_norm is not None:
-            self._check("clip_norm", self.clip_norm > 0, "be above 0, or None for no clipping")
+            self._check("clip_norm", 0 < self.clip_norm < math.inf, "be finite and above 0, or None for no clipping")
         if self.average_decay is not None:
             self._check("average_decay", 0 < self.average_decay < 1, "lie in (0, 1), or be None for no average")
         if self.threads is not None:
