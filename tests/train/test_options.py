@@ -77,6 +77,7 @@ def test_a_misspelt_choice_is_refused(values, name, value):
         {"momentum": 1.0},
         {"weight_decay": -1e-4},
         {"clip_norm": 0.0},
+        {"clip_norm": math.inf},
         {"threads": 0},
         {"workers": -1},
     ],

@@ -74,8 +74,8 @@ class TrainingOptions:
         weight_decay: at least 0; on convolution and linear weights and prototypes; never on norms, biases and PReLU
             slopes.
         schedule: of all three rates.
-        clip_norm: largest gradient norm, finite and above 0, or None. Look at the logged norm first: at scale 32 the ordinary norm
-            lies well above 5, and clipping there costs accuracy.
+        clip_norm: largest gradient norm, finite and above 0, or None. Look at the logged norm first: at scale 32 the
+            ordinary norm lies well above 5, and clipping there costs accuracy.
         precision: "bf16" runs the trunk under autocast; "auto" does so where the machine has instructions for it, else
             runs it in float32. Losses are float32 always.
         compiled: use torch.compile for the training step; falls back to eager where no compiler is at hand.
