@@ -28,7 +28,7 @@ def real_data(request: pytest.FixtureRequest) -> Path:
     """The folder of real faces and weights; skips the test when it is absent."""
     folder = request.config.getoption("--real-data").resolve()
     if not folder.is_dir():
-        pytest.skip(f"no real data at {folder}: give --real-data DIR")
+        pytest.skip(f"no real data at {folder}: give --real-data=DIR")
     return folder
 
 
