@@ -85,7 +85,7 @@ def test_what_is_decoded_is_held_only_until_it_is_given(model, shard):
     held = []
     for number, _ in enumerate(look_at(itertools.repeat(one, 600), model, batch_size=4)):
         if number % 100 == 99:
-            held.append(sum(isinstance(each, _Seen) for each in gc.get_objects()))
+            held.append(sum(type(each) is _Seen for each in gc.get_objects()))
     assert max(held) < 50  # four batches ahead and two in hand
 
 
