@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from scipy.io import savemat
+from tests.exports import write_tiny_export
 
 from vlrface.experiment.config import load_recipe
 from vlrface.experiment.sources import Places
@@ -75,3 +76,25 @@ def trained_run(data, tmp_path_factory) -> Path:
     experiment = load_recipe(data / "recipe.py")
     train_experiment(experiment, folder, Places(data, tmp_path_factory.mktemp("cache"), progress=False))
     return folder
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory) -> Path:
+    """A tiny exported model."""
+    path = tmp_path_factory.mktemp("bulk-model") / "model.onnx"
+    write_tiny_export(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def crops(tmp_path_factory) -> Path:
+    """120 pictures in 3 folders, two of them broken."""
+    root = tmp_path_factory.mktemp("bulk-crops")
+    draw = np.random.default_rng(0)
+    for number in range(120):
+        path = root / f"{number % 3}" / f"{number:03d}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(draw.integers(0, 256, (20, 24, 3), np.uint8)).save(path)
+        if number in (5, 77):
+            path.write_bytes(b"broken")
+    return root

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.experiment.bulk_pictures import rows_of, write_crops
-from tests.exports import write_tiny_export
+from tests.experiment.bulk_tables import rows_of
 from tests.without_torch import vlrface_without_torch
 
 from vlrface.experiment import bulk
@@ -19,18 +18,6 @@ from vlrface.experiment.encoding import encode_bulk
 from vlrface.experiment.options import BulkOptions
 from vlrface.experiment.scoring import score_paths
 from vlrface.types import VlrfaceError
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    path = tmp_path_factory.mktemp("bulk-model") / "model.onnx"
-    write_tiny_export(path)
-    return path
-
-
-@pytest.fixture(scope="module")
-def crops(tmp_path_factory):
-    return write_crops(tmp_path_factory.mktemp("bulk-crops"))
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,7 @@ from itertools import islice
 import cv2
 import numpy as np
 import pytest
-from tests.experiment.bulk_pictures import rows_of, write_crops
-from tests.exports import write_tiny_export
+from tests.experiment.bulk_tables import rows_of
 
 from vlrface.bulk import Job, open_parts
 from vlrface.experiment import bulk, bulk_ray
@@ -21,18 +20,6 @@ from vlrface.experiment.options import BulkOptions, ModelOptions
 from vlrface.experiment.scoring import score_paths
 from vlrface.experiment.served import load_served
 from vlrface.types import VlrfaceError
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    path = tmp_path_factory.mktemp("bulk-model") / "model.onnx"
-    write_tiny_export(path)
-    return path
-
-
-@pytest.fixture(scope="module")
-def crops(tmp_path_factory):
-    return write_crops(tmp_path_factory.mktemp("bulk-crops"))
 
 
 @pytest.fixture

@@ -27,6 +27,7 @@ from vlrface.experiment.ablation_measures import (
 )
 from vlrface.experiment.ablation_run import Job
 from vlrface.experiment.environment import environment
+from vlrface.experiment.layouts import data_set_name
 from vlrface.experiment.source_config import place_of
 from vlrface.report import ablation_overview, write_ablation
 from vlrface.report.wording import duration
@@ -128,9 +129,10 @@ class _Session:
         folder = training.folder(self.options.out)
         card = read_card(folder / BEST_NAME)
         fingerprint = None if card is None else str(card.get("fingerprint"))
-        found: dict[str, RunFigures] = {}
         experiment, asked = self.ablation.experiment(training), self._wanted()
-        self._found[training], self._cards[training] = {}, {}
+        found = self._found[training] = {}
+        self._cards[training] = {}
+        self._left_out.pop(training, None)  # it may have been trained anew
         last = read_card(folder / LAST_NAME) or card
         if last is not None:
             try:
@@ -145,7 +147,6 @@ class _Session:
                 kept = {c.figure for c in self._columns if c.measurement == each.name}
                 figures = {name: figure for name, figure in measured.figures.items() if name in kept}
                 found[each.name] = RunFigures(figures, measured.crops, measured.data, measured.counts)
-        self._found[training] = found
         self._cards[training] = last or {}
 
     def train(self, trainings: Sequence[Training]) -> None:
@@ -156,6 +157,7 @@ class _Session:
             try:
                 ready = self._ready(training)
             except VlrfaceError as error:
+                self._left_out.pop(training, None)
                 self.failed.append(f"{training}: {error}")
                 continue
             if not ready:
@@ -256,7 +258,7 @@ class _Session:
             "environment": environment(),
             "trained_on": _sources(self.ablation),
             "data": data,
-            "failed": [*self.failed, *self._only_left_out()],
+            "failed": [*self.failed, *self._left_out.values()],
         }
 
     def write(self) -> None:
@@ -269,12 +271,8 @@ class _Session:
         print(f"table  {self.options.out / 'ablation.html'}, .tex, .md, .json")
         for line in self.failed:
             print(f"failed: {line}", file=sys.stderr)
-        for line in self._only_left_out():
+        for line in self._left_out.values():
             print(f"left out: {line}", file=sys.stderr)
-
-    def _only_left_out(self) -> list[str]:
-        """Trainings that are not in the table, and were not asked for."""
-        return [line for line in self._left_out.values() if line not in self.failed]
 
 
 class _Progress:
@@ -343,7 +341,7 @@ def _command(options: _Options) -> str:
     words = ["vlrface ablate", _recipe_name(options.recipe), "--data DATA --out OUT"]
     words += [f"--variants {' '.join(options.variants)}"] if options.variants else []
     words += [f"--seeds {options.seeds}"] if options.seeds is not None else []
-    shown = [f"{name}=DATA/{'/'.join(folder.resolve().parts[-2:])}" for name, folder in options.benchmarks.items()]
+    shown = [f"{name}=DATA/{data_set_name(folder)}" for name, folder in options.benchmarks.items()]
     words += [f"--benchmark {' '.join(shown)}"] if shown else []
     words += [f"--figures {' '.join(options.figures)}"] if options.figures else []
     words += [f"--resamples {options.settings.resamples}"] if options.settings.resamples != Settings().resamples else []

@@ -19,6 +19,7 @@ from vlrface.evaluate.ablation import RunFigures
 from vlrface.evaluate.findings import Findings
 from vlrface.experiment.config import Experiment
 from vlrface.experiment.environment import environment
+from vlrface.experiment.layouts import data_set_name
 from vlrface.experiment.options import BenchmarkName, ProtocolOptions
 from vlrface.experiment.protocols import protocol_of
 from vlrface.experiment.source_config import place_of
@@ -114,13 +115,10 @@ def faces_up_to_date(path: Path, fingerprint: str, data: str) -> Faces | None:
 
 
 def data_name(measurement: Measurement, experiment: Experiment, benchmarks: Mapping[str, Path]) -> str:
-    """What the faces of a measurement call their data set, of those that are `wanted`.
-
-    A folder is known by its name and its parent's, as `encode_benchmark` calls it: it may lie elsewhere next time.
-    """
+    """What the faces of a measurement call their data set, of those that are `wanted`."""
     if measurement.faces == HELD_OUT:
         return held_out_name(experiment)
-    return "/".join(benchmarks[measurement.faces].resolve().parts[-2:])
+    return data_set_name(benchmarks[measurement.faces])
 
 
 def held_out_name(experiment: Experiment) -> str:

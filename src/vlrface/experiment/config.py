@@ -6,7 +6,7 @@ import traceback
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from vlrface.data.order import Shuffle as Shuffle
 from vlrface.experiment.heads import AdaFaceConfig as AdaFaceConfig
@@ -36,10 +36,13 @@ from vlrface.train import TrainingOptions
 from vlrface.types import VlrfaceError
 
 
-def _check_choice(name: str, value: object, choices: tuple[object, ...]) -> None:
+def _check_choices(trunk: "BackboneConfig") -> None:
     # A recipe is Python: no type checker stands between a misspelt word and another network.
-    if value not in choices:
-        raise VlrfaceError(f"{name} is {value!r}: give one of {', '.join(map(repr, choices))}")
+    for field_ in dataclasses.fields(trunk):
+        value, choices = getattr(trunk, field_.name), get_args(field_.type)
+        if get_origin(field_.type) is Literal and value not in choices:
+            name = f"{type(trunk).__name__}.{field_.name}"
+            raise VlrfaceError(f"{name} is {value!r}: give one of {', '.join(map(repr, choices))}")
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,7 @@ class MobileFaceNetConfig:
     variant: Literal["ms1m", "casia"] = "ms1m"
 
     def __post_init__(self) -> None:
-        _check_choice("MobileFaceNetConfig.variant", self.variant, ("ms1m", "casia"))
+        _check_choices(self)
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,7 @@ class IResNetConfig:
     weights: str | None = None
 
     def __post_init__(self) -> None:
-        _check_choice("IResNetConfig.depth", self.depth, (18, 34, 50, 100))
+        _check_choices(self)
 
 
 @dataclass(frozen=True)
@@ -99,8 +102,7 @@ class IRNetConfig:
     order: Literal["rgb", "bgr"] = "bgr"
 
     def __post_init__(self) -> None:
-        _check_choice("IRNetConfig.depth", self.depth, (18, 34, 50, 101))
-        _check_choice("IRNetConfig.order", self.order, ("rgb", "bgr"))
+        _check_choices(self)
 
 
 BackboneConfig = MobileFaceNetConfig | IResNetConfig | IRNetConfig

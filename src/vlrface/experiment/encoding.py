@@ -16,7 +16,7 @@ from vlrface.data.manifest import Benchmark, Manifest
 from vlrface.encode import Encoder, encode, encode_crops
 from vlrface.encode.views import Views
 from vlrface.experiment.bulk import BulkTask, alone, finish, loaded, run_bulk
-from vlrface.experiment.layouts import read_layout
+from vlrface.experiment.layouts import data_set_name, read_layout
 from vlrface.experiment.measures import add_measures
 from vlrface.experiment.model import Model, load_model
 from vlrface.experiment.model_files import check_there
@@ -107,7 +107,7 @@ def encode_benchmark(
 ) -> Faces:
     """Encode pictures with their pairs; where there is a gallery, made unrecognizable faces are added."""
     manifest = benchmark.manifest
-    meta = {**model.meta, "data": "/".join(data.resolve().parts[-2:]), "crops": "as given, unaligned"}
+    meta = {**model.meta, "data": data_set_name(data), "crops": "as given, unaligned"}
     faces = encode(model.encoder, manifest, flip=flip, batch_size=batch_size, progress=progress, meta=meta)
     faces = replace(faces, pairing=benchmark.pairing)
     shown = np.flatnonzero(np.isin(manifest.splits, ("gallery", "face")))

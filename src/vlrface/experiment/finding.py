@@ -20,6 +20,7 @@ from vlrface.data.manifest import Manifest
 from vlrface.data.table import read_table
 from vlrface.encode import encode
 from vlrface.experiment.encoding import encode_destroyed
+from vlrface.experiment.layouts import data_set_name
 from vlrface.experiment.model import Model, load_model
 from vlrface.experiment.options import ModelOptions
 from vlrface.files import printable, write_json, written_atomically
@@ -84,7 +85,7 @@ def find_unrecognizable(
     predicted = faces.recognizability if np.isfinite(faces.recognizability[faces.encoded]).all() else None
     found = discover(Pool(faces.embeddings, destroyed, origins, predicted, looks), settings)
     facts = {
-        "pool": "/".join(pool.resolve().parts[-2:]),
+        "pool": data_set_name(pool),
         "encoder": {key: model.meta[key] for key in _IDENTIFYING if key in model.meta} | {"file": encoder.name},
         "flip": flip,
         "settings": {**vars(settings), "seed": seed},

@@ -41,6 +41,11 @@ _INSIDE: Final[dict[str, Layout]] = {
 _NEEDS_LIST: Final = {"pairs": "the pair list", "table": "the CSV or Parquet file"}
 
 
+def data_set_name(folder: Path) -> str:
+    """What a data set is called: its folder's name and the parent's, for it may lie elsewhere next time."""
+    return "/".join(folder.resolve().parts[-2:])
+
+
 def read_layout(data: Path, layout: Layout, list_file: Path | None = None, *, allow_missing: bool = False) -> Benchmark:
     """What there is to encode; a plain set of pictures is a benchmark without counts.
 

@@ -64,7 +64,7 @@ def _trained_trunk(backbone: Backbone, config: BackboneConfig, path: Path) -> Ba
     checkpoint = Checkpoint.load(path)
     # What no tensor tells: the order of colours, and constants.
     trained = checkpoint.card.get("config", {}).get("model", {}).get("backbone", {})
-    for name, value in to_json(replace(config, weights=None)).items():
+    for name, value in to_json(config).items():
         if name != "weights" and trained.get(name, value) != value:
             raise VlrfaceError(
                 f"{path}: a checkpoint of another trunk ({name} {trained[name]!r}, not {value!r}). Set model.backbone "

@@ -1,7 +1,8 @@
 """Encoding with a frozen stem: what its steps make of a picture is remembered for all networks that share it."""
 
 import hashlib
-from collections.abc import Generator, Mapping
+from collections import ChainMap
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -126,18 +127,13 @@ class RememberedStem:
     def _maps(self, images: UInt8[ndarray, "b h w 3"]) -> Float16[ndarray, "b mh mw c"]:
         digests = [hashlib.blake2b(image.tobytes(), digest_size=_DIGEST_BYTES).digest() for image in images]
         passing: dict[bytes, Float16[ndarray, "h w c"]] = {}
+        known = ChainMap(passing, self._new)
         unknown = [i for i, digest in enumerate(digests) if digest not in self._rows and digest not in self._new]
         if unknown:
             crops = torch.from_numpy(np.ascontiguousarray(images[unknown]))
             made = frozen_maps(self._recognizer, crops).numpy()
-            passing = {digests[i]: each for i, each in zip(unknown, made, strict=True)}
+            passing.update({digests[i]: each for i, each in zip(unknown, made, strict=True)})
             if len(self._new) * made[0].nbytes < _MOST_BYTES:
-                self._new |= passing
+                self._new.update(passing)
             self.computed += len(unknown)
-        return np.stack([self._held(digest, passing) for digest in digests])
-
-    def _held(self, digest: bytes, passing: Mapping[bytes, Float16[ndarray, "h w c"]]) -> Float16[ndarray, "h w c"]:
-        for known in (passing, self._new):
-            if digest in known:
-                return known[digest]
-        return self._kept[self._rows[digest]]
+        return np.stack([known[d] if d in known else self._kept[self._rows[d]] for d in digests])

@@ -84,7 +84,7 @@ class Journal:
         try:
             self._board = _board(folder / BOARD_NAME, start_step)
         except OSError as error:
-            self.say(f"warning: TensorBoard's events cannot be written ({error}); the run goes on without them")
+            self._without_board(error)
         began = "begins" if start_step == 0 else f"goes on from step {start_step}"
         self._diary.write(f"{began}: {steps} steps of {batch_size} crops; {here()}")
 
@@ -130,14 +130,17 @@ class Journal:
             for name, value in scalars.items():
                 self._board.add_scalar(name, value, step)
         except OSError as error:
-            self.say(f"warning: TensorBoard's events cannot be written ({error}); the run goes on without them")
-            self._board = _NoBoard()
+            self._without_board(error)
         if self._hook is not None:
             try:
                 self._hook(self._folder, step, scalars)
             except Exception as error:
                 self.say(f"warning: the hook failed ({type(error).__name__}: {error}); the run goes on without it")
                 self._hook = None
+
+    def _without_board(self, error: OSError) -> None:
+        self.say(f"warning: TensorBoard's events cannot be written ({error}); the run goes on without them")
+        self._board = _NoBoard()
 
     def say(self, text: str) -> None:
         """A line above the progress bar, and in `log.txt`."""
